@@ -1,0 +1,157 @@
+"""The interface between the dispatcher and whatever takes messages and audience changes.
+
+A destination is one module with one class. The dispatcher reads `capabilities`, hands over at most `batch_size` items and gets
+exactly one `Result` per item, in the same order. A destination never retries, never sleeps and never touches the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import ClassVar, Protocol
+
+
+class Channel(StrEnum):
+    EMAIL = "email"
+    SMS = "sms"
+    PUSH = "push"
+    ADS = "ads"
+    TASK = "task"
+
+
+class Outcome(StrEnum):
+    """What became of one item. `accepted` and `rejected` are final; `deferred` is tried again; `unknown` is never blindly resent."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    DEFERRED = "deferred"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a destination can do, as typed facts that the dispatcher reads.
+
+    `rate_per_second` counts requests; None means no known limit. `idempotent`: the provider takes an idempotency key (or has set
+    semantics), so an unknown outcome may be repeated. `can_ask`: `resolve` can find out what became of an unknown item.
+    """
+
+    channels: frozenset[Channel]
+    batch_size: int = 1
+    rate_per_second: float | None = None
+    concurrency: int = 1
+    idempotent: bool = False
+    can_ask: bool = False
+    minimum_audience: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One rendered message for one person. `to` is an email address, an E.164 number, a push token or (tasks) a customer id."""
+
+    message_id: str
+    channel: Channel
+    customer_id: str
+    to: str
+    program: str
+    program_version: int
+    step_no: int
+    content: str
+    subject: str = ""
+    text: str = ""
+    html: str = ""
+    preheader: str = ""
+    to_name: str = ""
+    language: str = ""
+    unsubscribe_url: str = ""
+    unsubscribe_mailto: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    data: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """Addresses of one person as the warehouse holds them, before any platform's own normalisation."""
+
+    customer_id: str
+    email: str | None = None
+    phone: str | None = None
+    first_name: str | None = None
+    last_name: str | None = None
+    country: str | None = None
+
+
+class AudienceOperation(StrEnum):
+    ADD = "add"
+    REMOVE = "remove"
+
+
+@dataclass(frozen=True, slots=True)
+class AudienceChange:
+    """One person into or out of one ad audience. `identifiers` are (type, hash) pairs as this platform documents them."""
+
+    change_id: str
+    audience: str
+    customer_id: str
+    operation: AudienceOperation
+    identifiers: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one item. `reason` is for people and holds no address, token or body; `retry_after` is in seconds."""
+
+    outcome: Outcome
+    reason: str = ""
+    provider_id: str = ""
+    retry_after: float | None = None
+
+
+class MessageDestination(Protocol):
+    """Takes messages of the channels it names."""
+
+    name: str
+    capabilities: ClassVar[Capabilities]
+
+    def send(self, messages: Sequence[Message], now: datetime) -> list[Result]:
+        """Hand over at most `capabilities.batch_size` messages; one result each, in order.
+
+        Raises
+        ------
+        RetryLater
+            The provider takes nothing now (throttled, down); none of the messages was taken.
+        StopRun
+            Credentials or configuration are refused: no later item can succeed either.
+        """
+        ...
+
+    def resolve(self, messages: Sequence[Message], now: datetime) -> list[Result]:
+        """Ask what became of messages whose outcome is unknown (only where `capabilities.can_ask`)."""
+        ...
+
+    def check(self) -> str:
+        """Probe the credentials cheaply and say in a line what this destination can do."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class AudienceDestination(Protocol):
+    """Takes changes of ad audiences."""
+
+    name: str
+    capabilities: ClassVar[Capabilities]
+
+    def identifiers(self, contact: Contact) -> tuple[tuple[str, str], ...]:
+        """This platform's hashed identifiers of one person; empty where there is none."""
+        ...
+
+    def change(self, changes: Sequence[AudienceChange], now: datetime) -> list[Result]:
+        """Apply at most `capabilities.batch_size` changes of one audience and one operation; one result each, in order."""
+        ...
+
+    def check(self) -> str: ...
+
+    def close(self) -> None: ...

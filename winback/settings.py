@@ -1,0 +1,123 @@
+"""Where things are and how a run behaves: `WINBACK_*` environment variables over defaults. Secrets come from the environment only."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from winback.errors import BadConfig
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """Settings of one installation. Every path is absolute once read."""
+
+    model_config = SettingsConfigDict(env_prefix="WINBACK_", frozen=True, extra="ignore")
+
+    project: Path = Field(PROJECT_ROOT, description="Folder that holds programs/, sources/ and dbt_project/")
+    home: Path = Field(Path("var/current"), description="Folder of this installation's state: warehouse, ledger, outbox, published marts")
+    data: Path | None = Field(None, description="Folder of source files to land; default: the folder that this home was first run with")
+    mapping: str = Field("standard", description="Name of a mapping in sources/ (standard, shopify, ...) or a path to one")
+    ledger_url: str | None = Field(None, description="SQLAlchemy URL of the ledger; default: a SQLite file in the home")
+    clock: Literal["real", "simulated"] = Field(
+        "real", description="real: act at the present time; simulated: every day acts at its own as_of (demo and replays, outbox only)"
+    )
+    approval: Literal["automatic", "required"] = Field(
+        "automatic", description="required: a program version acts only after `winback programs approve`"
+    )
+    target: Literal["duckdb"] = Field("duckdb", description="dbt target")
+    threads: int = Field(2, ge=1, description="Threads that dbt and DuckDB use")
+    memory_limit: str = Field("4GB", description="Memory that DuckDB may use before it spills to disk")
+
+    @cached_property
+    def root(self) -> Path:
+        """The home, absolute, links resolved."""
+        return (self.home if self.home.is_absolute() else self.project / self.home).resolve()
+
+    @property
+    def warehouse(self) -> Path:
+        return self.root / "warehouse" / "winback.duckdb"
+
+    @property
+    def ledger(self) -> str:
+        return self.ledger_url or f"sqlite:///{self.root / 'ledger.db'}"
+
+    @property
+    def outbox(self) -> Path:
+        return self.root / "outbox"
+
+    @property
+    def published(self) -> Path:
+        return self.root / "published"
+
+    @property
+    def plans(self) -> Path:
+        return self.root / "plans"
+
+    @property
+    def reports(self) -> Path:
+        return self.root / "reports"
+
+    @property
+    def dagster_home(self) -> Path:
+        return self.root / "dagster"
+
+    @property
+    def programs_dir(self) -> Path:
+        return self.project / "programs"
+
+    @property
+    def sources_dir(self) -> Path:
+        return self.project / "sources"
+
+    @property
+    def dbt_project(self) -> Path:
+        return self.project / "dbt_project"
+
+    def audiences(self) -> list[str]:
+        """Names of the audience models: one SQL file each, no list to edit."""
+        return sorted(path.stem for path in (self.dbt_project / "models" / "marts" / "audiences").glob("*.sql"))
+
+    def dbt_environment(self, as_of: datetime, *, schema_prefix: str = "", drafts: bool = False) -> dict[str, str]:
+        """Environment variables that dbt_project reads. `schema_prefix` builds into schemas of their own (previews)."""
+        return {
+            "WINBACK_AS_OF": as_of.strftime("%Y-%m-%d %H:%M:%S"),
+            "WINBACK_AUDIENCES": ",".join(self.audiences()),
+            "WINBACK_WAREHOUSE": str(self.warehouse),
+            "WINBACK_TARGET": self.target,
+            "WINBACK_THREADS": str(self.threads),
+            "WINBACK_MEMORY_LIMIT": self.memory_limit,
+            "WINBACK_SPILL_DIRECTORY": str(self.root / "warehouse" / "spill"),
+            "WINBACK_SCHEMA_PREFIX": schema_prefix,
+            "WINBACK_DRAFTS": "1" if drafts else "",
+            "DBT_PROFILES_DIR": str(self.dbt_project),
+            "DBT_PROJECT_DIR": str(self.dbt_project),
+            "DBT_TARGET_PATH": str(self.root / "dbt" / (schema_prefix + "target")),
+            "DBT_LOG_PATH": str(self.root / "dbt" / "logs"),
+            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+            "DO_NOT_TRACK": "1",
+        }
+
+
+def load_settings() -> Settings:
+    """Read the environment.
+
+    Raises
+    ------
+    BadConfig
+        Names each variable, what was found and what is allowed.
+    """
+    try:
+        return Settings()
+    except ValidationError as problem:
+        lines = [
+            f"WINBACK_{'_'.join(str(part) for part in error['loc']).upper()}: found {error['input']!r}; {error['msg']}"
+            for error in problem.errors()
+        ]
+        raise BadConfig("Settings from the environment are wrong:\n  " + "\n  ".join(lines)) from None

@@ -1,0 +1,41 @@
+"""The one way to open the warehouse from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import duckdb
+
+from winback.errors import Busy
+from winback.settings import Settings
+
+
+@contextmanager
+def open_warehouse(settings: Settings, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open the DuckDB warehouse, in UTC.
+
+    Raises
+    ------
+    Busy
+        Another process has the file open: DuckDB gives it to one process at a time.
+    """
+    path = settings.warehouse
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        connection = duckdb.connect(
+            str(path),
+            read_only=read_only,
+            config={"threads": settings.threads, "memory_limit": settings.memory_limit, "TimeZone": "UTC"},
+        )
+    except duckdb.IOException as problem:
+        if "lock" in str(problem).lower():
+            raise Busy(
+                f"{path} is open in another process (a Dagster run, most likely). Wait until it has ended and try again; "
+                f"to read figures meanwhile, open {settings.published}."
+            ) from None
+        raise
+    try:
+        yield connection
+    finally:
+        connection.close()
