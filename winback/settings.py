@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import yaml
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -105,19 +107,29 @@ class Settings(BaseSettings):
         }
 
 
-def load_settings() -> Settings:
-    """Read the environment.
+def load_settings(home: Path | None = None) -> Settings:
+    """Read the environment, then `winback.yml` of the home, then the defaults.
 
     Raises
     ------
     BadConfig
-        Names each variable, what was found and what is allowed.
+        Names each setting, what was found and what is allowed.
     """
+    where = home or Path(os.environ.get("WINBACK_HOME") or Settings.model_fields["home"].default)
+    remembered_in = (where if where.is_absolute() else PROJECT_ROOT / where) / "winback.yml"
+    values: dict[str, Any] = {"home": where}
+    if remembered_in.is_file():
+        remembered = yaml.safe_load(remembered_in.read_text(encoding="utf-8")) or {}
+        unknown = sorted(set(remembered) - set(Settings.model_fields))
+        if unknown:
+            raise BadConfig(f"{remembered_in}: unknown setting {unknown[0]!r}; allowed: {', '.join(sorted(Settings.model_fields))}")
+        values |= {key: value for key, value in remembered.items() if f"WINBACK_{key.upper()}" not in os.environ}
     try:
-        return Settings()
+        return Settings(**values)
     except ValidationError as problem:
         lines = [
-            f"WINBACK_{'_'.join(str(part) for part in error['loc']).upper()}: found {error['input']!r}; {error['msg']}"
+            f"{'.'.join(str(part) for part in error['loc'])}: found {error['input']!r}; {error['msg']} "
+            f"(set it as WINBACK_{str(error['loc'][0]).upper()} or in {remembered_in})"
             for error in problem.errors()
         ]
-        raise BadConfig("Settings from the environment are wrong:\n  " + "\n  ".join(lines)) from None
+        raise BadConfig("Settings are wrong:\n  " + "\n  ".join(lines)) from None

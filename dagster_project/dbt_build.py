@@ -1,0 +1,150 @@
+"""dbt in this process: parsed once, built once a day, its results handed on as Dagster events."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from dagster_dbt import DagsterDbtTranslator
+from dagster_dbt.asset_utils import get_asset_check_key_for_test
+
+from winback.progress import tell
+from winback.settings import Settings
+from winback.warehouse import open_warehouse
+
+if TYPE_CHECKING:
+    from dbt.contracts.graph.manifest import Manifest
+
+_PARSE_AS_OF = datetime(2000, 1, 1)
+_parsed: dict[Path, Manifest] = {}
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    before = {key: os.environ.get(key) for key in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
+
+
+def _newest_source(dbt_project: Path) -> float:
+    return max(
+        path.stat().st_mtime
+        for folder in ("models", "macros", "seeds", "tests", "dbt_project.yml", "profiles.yml")
+        for path in ([dbt_project / folder] if (dbt_project / folder).is_file() else (dbt_project / folder).rglob("*"))
+        if path.is_file()
+    )
+
+
+def manifest_path(settings: Settings) -> Path:
+    """The project's manifest, parsed anew where a dbt file is newer than it."""
+    environment = settings.dbt_environment(_PARSE_AS_OF)
+    path = Path(environment["DBT_TARGET_PATH"]) / "manifest.json"
+    audiences = path.with_name("audiences.txt")
+    fresh = (
+        path.exists()
+        and path.stat().st_mtime >= _newest_source(settings.dbt_project)
+        and audiences.exists()
+        and audiences.read_text(encoding="utf-8") == environment["WINBACK_AUDIENCES"]
+    )
+    if not fresh:
+        _parse(settings)
+        audiences.write_text(environment["WINBACK_AUDIENCES"], encoding="utf-8")
+    return path
+
+
+def _parse(settings: Settings) -> Manifest:
+    from dbt.cli.main import dbtRunner
+
+    settings.warehouse.parent.mkdir(parents=True, exist_ok=True)
+    with _environment(settings.dbt_environment(_PARSE_AS_OF)):
+        outcome = dbtRunner().invoke(["--quiet", "parse"])
+    if not outcome.success:
+        raise dg.Failure(f"dbt cannot parse {settings.dbt_project}: {outcome.exception}")
+    manifest: Manifest = outcome.result  # type: ignore[assignment]
+    _parsed[settings.root] = manifest
+    return manifest
+
+
+def _row_counts(settings: Settings, relations: Mapping[str, str]) -> dict[str, int]:
+    if not relations:
+        return {}
+    union = "\nunion all\n".join(f"select '{node}' as node, count(*) as row_count from {relation}" for node, relation in relations.items())
+    with open_warehouse(settings) as connection:
+        return dict(connection.execute(union).fetchall())
+
+
+def build(
+    settings: Settings, as_of: datetime, manifest: Mapping[str, Any], translator: DagsterDbtTranslator
+) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+    """One `dbt build` as of an instant: models, seeds and data tests, in this process.
+
+    Yields a materialization per model with its row count and a check result per data test; raises `dg.Failure` naming each
+    node that failed, after everything that did succeed has been handed on.
+    """
+    from dbt.cli.main import dbtRunner
+
+    done = 0
+
+    def show(event: Any) -> None:
+        nonlocal done
+        if event.info.name in ("LogModelResult", "LogSeedResult", "LogTestResult"):
+            done += 1
+            tell(f"deriving: {done} models and tests done")
+
+    parsed = _parsed.get(settings.root) or _parse(settings)
+    with _environment(settings.dbt_environment(as_of)):
+        outcome = dbtRunner(manifest=parsed, callbacks=[show]).invoke(
+            ["--quiet", "--no-version-check", "--no-write-json", "build", "--exclude-resource-type", "unit_test"]
+        )
+    if outcome.exception is not None:
+        raise dg.Failure(f"dbt build stopped: {outcome.exception}") from outcome.exception
+    results = list(outcome.result)  # type: ignore[arg-type]
+    built = [result for result in results if result.node.resource_type in ("model", "seed") and result.status == "success"]
+    row_counts = _row_counts(
+        settings, {result.node.unique_id: result.node.relation_name for result in built if result.node.config.materialized != "ephemeral"}
+    )
+    failures: list[str] = []
+    for result in results:
+        node = result.node
+        if node.resource_type in ("model", "seed"):
+            if result.status == "success":
+                metadata: dict[str, Any] = {"seconds": round(result.execution_time, 3)}
+                if node.unique_id in row_counts:
+                    metadata["dagster/row_count"] = row_counts[node.unique_id]
+                yield dg.MaterializeResult(asset_key=translator.get_asset_spec(manifest, node.unique_id, None).key, metadata=metadata)
+            elif result.status == "error":
+                failures.append(f"{node.name} ({node.original_file_path}): {result.message}")
+        elif node.resource_type == "test":
+            passed = result.status in ("pass", "warn")
+            key = get_asset_check_key_for_test(manifest, translator, node.unique_id, None)
+            if key is not None and result.status != "skipped":
+                yield dg.AssetCheckResult(
+                    passed=result.status == "pass",
+                    asset_key=key.asset_key,
+                    check_name=key.name,
+                    severity=dg.AssetCheckSeverity.WARN if result.status == "warn" else dg.AssetCheckSeverity.ERROR,
+                    metadata={"failing_rows": result.failures or 0, "seconds": round(result.execution_time, 3)},
+                )
+            if not passed and result.status != "skipped":
+                failures.append(f"test {node.name} ({node.original_file_path}): {result.failures} failing rows; {result.message}")
+    if failures:
+        raise dg.Failure("dbt build failed; nothing was planned or sent:\n" + "\n".join(failures))
+
+
+def read_manifest(settings: Settings) -> dict[str, Any]:
+    """The manifest as dagster-dbt reads it."""
+    manifest: dict[str, Any] = json.loads(manifest_path(settings).read_text(encoding="utf-8"))
+    return manifest

@@ -1,0 +1,18 @@
+"""What Dagster loads: everything in `defs/`, and one policy for all of it.
+
+Runs execute in one process: dbt, Great Expectations and the warehouse are opened once a day, not once a step.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dagster as dg
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    return dg.Definitions.merge(
+        dg.load_from_defs_folder(project_root=Path(__file__).resolve().parent.parent),
+        dg.Definitions(executor=dg.in_process_executor),
+    )

@@ -1,0 +1,38 @@
+"""derive: every dbt model is an asset, every data test a check on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DagsterDbtTranslator, dbt_assets
+
+from dagster_project.dbt_build import build, read_manifest
+from dagster_project.partitions import DAYS, WAREHOUSE_POOL, as_of
+from winback.settings import load_settings
+
+
+class _Translator(DagsterDbtTranslator):
+    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str:
+        """The folder that the model lives in: staging, customers, audiences, journeys, reporting, ..."""
+        return str(dbt_resource_props["fqn"][-2]) if dbt_resource_props["resource_type"] == "model" else "seeds"
+
+    def get_description(self, dbt_resource_props: Mapping[str, Any]) -> str:
+        return str(dbt_resource_props.get("description", ""))
+
+
+_MANIFEST = read_manifest(load_settings())
+_TRANSLATOR = _Translator()
+
+
+@dbt_assets(
+    manifest=_MANIFEST,
+    name="derive",
+    exclude="resource_type:unit_test",
+    partitions_def=DAYS,
+    dagster_dbt_translator=_TRANSLATOR,
+    pool=WAREHOUSE_POOL,
+)
+def derived(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+    yield from build(load_settings(), as_of(context), _MANIFEST, _TRANSLATOR)
