@@ -26,7 +26,7 @@ def open_warehouse(settings: Settings, *, read_only: bool = False) -> Iterator[d
         connection = duckdb.connect(
             str(path),
             read_only=read_only,
-            config={"threads": settings.threads, "memory_limit": settings.memory_limit, "TimeZone": "UTC"},
+            config={"threads": settings.threads, "memory_limit": settings.memory_limit},
         )
     except duckdb.IOException as problem:
         if "lock" in str(problem).lower():
@@ -36,6 +36,8 @@ def open_warehouse(settings: Settings, *, read_only: bool = False) -> Iterator[d
             ) from None
         raise
     try:
+        # Not in `config`: DuckDB 2.0 reads that before icu, which knows time zones, is loaded. `global` reaches cursors of this connection too.
+        connection.execute("set global TimeZone = 'UTC'")
         yield connection
     finally:
         connection.close()
