@@ -10,7 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
+
+
+# Reasons that the dispatcher acts on; every other reason is for people.
+DEAD_TOKEN = "dead_token"  # noqa: S105  (rejected: the app is gone from this device; the push token is not used again)
+AUDIENCE_TOO_SMALL = "audience_too_small"  # deferred: the platform refuses until the audience has `minimum_audience` members
 
 
 class Channel(StrEnum):
@@ -35,7 +40,8 @@ class Capabilities:
     """What a destination can do, as typed facts that the dispatcher reads.
 
     `rate_per_second` counts requests; None means no known limit. `idempotent`: the provider takes an idempotency key (or has set
-    semantics), so an unknown outcome may be repeated. `can_ask`: `resolve` can find out what became of an unknown item.
+    semantics), so an unknown outcome may be repeated. `can_ask`: `resolve` (messages) or `resolve_changes` (audience changes) can find out
+    what became of an unknown item. `needs_contact`: audience changes must carry the `contact`, for platforms that take addresses in clear.
     """
 
     channels: frozenset[Channel]
@@ -45,6 +51,7 @@ class Capabilities:
     idempotent: bool = False
     can_ask: bool = False
     minimum_audience: int = 0
+    needs_contact: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,18 +97,26 @@ class AudienceOperation(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AudienceChange:
-    """One person into or out of one ad audience. `identifiers` are (type, hash) pairs as this platform documents them."""
+    """One person into or out of one ad audience. `identifiers` are (type, hash) pairs as this platform documents them.
+
+    `contact` is filled just before sending where the destination `needs_contact`; it is never stored and never printed.
+    """
 
     change_id: str
     audience: str
     customer_id: str
     operation: AudienceOperation
     identifiers: tuple[tuple[str, str], ...]
+    contact: Contact | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one item. `reason` is for people and holds no address, token or body; `retry_after` is in seconds."""
+    """What became of one item. `reason` is for people and holds no address, token or body; `retry_after` is in seconds.
+
+    `unknown` with a `provider_id` from a destination that can be asked: the provider took the order and is still working on it;
+    `resolve_changes` with that id, after `retry_after`, says how it ended.
+    """
 
     outcome: Outcome
     reason: str = ""
@@ -155,3 +170,16 @@ class AudienceDestination(Protocol):
     def check(self) -> str: ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class FollowsUp(Protocol):
+    """An audience destination that works asynchronously: `change` places an order, the outcome comes later."""
+
+    def resolve_changes(self, changes: Sequence[AudienceChange], provider_ids: Sequence[str], now: datetime) -> list[Result]:
+        """How the orders ended that `change` answered with `unknown` and a provider id; one result each, in order.
+
+        `provider_ids[i]` belongs to `changes[i]`. Still `unknown` with the same id: not finished. Changes of one order are best asked
+        together (one request answers for all of them).
+        """
+        ...
