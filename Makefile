@@ -1,0 +1,32 @@
+# Winback. `make help` lists the commands.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+RUN := $(UV) run --frozen --no-sync
+SOURCE := $(if $(DATA),--data "$(DATA)",--demo)
+
+.PHONY: help run serve test test-quick check bench clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: .venv/installed ## run the demo: 15 days on real baskets (DATA=folder for your own files, DATE=, DAYS=, MAPPING=)
+	@$(RUN) winback run $(SOURCE) $(if $(DATE),--date $(DATE)) $(if $(DAYS),--days $(DAYS)) $(if $(MAPPING),--mapping $(MAPPING))
+
+serve: .venv/installed ## open the Dagster UI on the state of the last run (PORT=3000)
+	@$(RUN) winback serve $(if $(PORT),--port $(PORT))
+
+test: .venv/installed ## format, lint, types, SQL lint, unit, property and end-to-end tests
+	@UV=$(UV) sh tests/all.sh
+
+bench: .venv/installed ## measure the derivation beside hand-written SQL (SIZE=1000000 customers)
+	@$(RUN) python -m benchmarks.derive $(if $(SIZE),--customers $(SIZE))
+
+clean: ## delete the environment and everything that runs have made
+	rm -rf .venv .uv var
+
+# The environment, from the lock file; made again when the lock file changes.
+.venv/installed: uv.lock pyproject.toml
+	@command -v uv >/dev/null 2>&1 || test -x .uv/bin/uv || { echo "installing uv"; python3 -m venv .uv && .uv/bin/pip install --quiet uv; }
+	@UV=$$(command -v uv || echo .uv/bin/uv); echo "making the environment (.venv) from uv.lock"; $$UV sync --frozen --compile-bytecode --quiet
+	@touch $@

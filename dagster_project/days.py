@@ -1,0 +1,71 @@
+"""Several days in a row in one process: `python -m dagster_project.days 2017-11-30 15`. One Dagster run a day, dbt parsed once."""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import date, timedelta
+from typing import Any
+
+import dagster as dg
+from rich.console import Console
+
+from winback.errors import WinbackError
+from winback.progress import listening
+
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+def _what_happened(result: dg.ExecuteInProcessResult) -> str:
+    """The day in a line, from the metadata of what was applied and sent."""
+    numbers: dict[str, Any] = {}
+    for event in result.all_events:
+        if event.is_step_materialization and event.asset_key is not None and event.asset_key.path[-1] in ("applied", "sent"):
+            numbers |= {key: value.value for key, value in event.materialization.metadata.items()}
+    told = [f"{numbers[key]:,} {words}" for key, words in (("enrolled", "entered"), ("accepted", "sent"), ("ad_changes", "ad-audience changes")) if key in numbers]
+    note = f" ({numbers['note']})" if numbers.get("note") else ""
+    return ", ".join(told) + note
+
+
+def _why_it_failed(result: dg.ExecuteInProcessResult) -> list[str]:
+    reasons: list[str] = []
+    for event in result.all_events:
+        if event.is_step_failure:
+            error = event.step_failure_data.error
+            cause = error
+            while cause is not None and cause.cause is not None:
+                cause = cause.cause
+            reasons.append(f"{event.step_key}: {(cause or error).message.strip() if (cause or error) else 'failed'}")
+    for evaluation in result.get_asset_check_evaluations():
+        if not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR:
+            observed = {key: value.value for key, value in evaluation.metadata.items()}
+            reasons.append(f"check {evaluation.check_name} on {evaluation.asset_key.to_user_string()}: {observed}")
+    return reasons
+
+
+def main(first: date, days: int) -> int:
+    console = Console(stderr=True)
+    with console.status("loading") as status:
+        from dagster_project.definitions import defs
+
+        job = defs().get_job_def("daily")  # type: ignore[operator]
+        with dg.DagsterInstance.get() as instance, listening(lambda step: status.update(f"{day}  {step}")):
+            for day in (first + timedelta(days=offset) for offset in range(days)):
+                status.update(f"{day}")
+                began = time.monotonic()
+                result = job.execute_in_process(partition_key=day.isoformat(), instance=instance, run_config=_QUIET, raise_on_error=False)
+                if not result.success:
+                    console.print(f"[bold red]{day}  stopped; nothing more was done[/]")
+                    for reason in _why_it_failed(result):
+                        console.print("  " + reason, markup=False, highlight=False)
+                    return 1
+                console.print(f"{day}  {_what_happened(result)}  [dim]{time.monotonic() - began:.1f} s[/]", highlight=False)
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(date.fromisoformat(sys.argv[1]), int(sys.argv[2])))
+    except WinbackError as problem:
+        Console(stderr=True).print(str(problem), style="bold red", markup=False)
+        sys.exit(1)

@@ -1,0 +1,52 @@
+"""plan, apply and send: the only assets through which anything leaves the building."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+
+from dagster_project.partitions import DAYS, WAREHOUSE_POOL, as_of
+from winback.clock import utc_now
+from winback.day import apply_day, dispatch_due, plan_day
+from winback.settings import load_settings
+
+_DECIDED = [dg.AssetKey(["marts", name]) for name in ("journey_admissions", "journey_actions", "journey_followups", "ad_audience_members")]
+
+
+@dg.asset(
+    group_name="activation",
+    deps=_DECIDED,
+    partitions_def=DAYS,
+    pool=WAREHOUSE_POOL,
+    description="What would be done today, as a diff against the ledger with a content hash: entries, messages, ad-audience changes.",
+)
+def plan(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+    drawn = plan_day(load_settings(), as_of(context))
+    return dg.MaterializeResult(metadata={"plan_hash": drawn.content_hash, "folder": dg.MetadataValue.path(str(drawn.folder)), **drawn.counts})
+
+
+@dg.asset(
+    group_name="activation",
+    deps=[plan],
+    partitions_def=DAYS,
+    pool=WAREHOUSE_POOL,
+    description="Exactly the plan, of live and approved programs: enrolled and queued, each thing once. Running it again does nothing.",
+    retry_policy=dg.RetryPolicy(max_retries=2, delay=30),
+)
+def applied(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+    report = apply_day(load_settings(), as_of(context), utc_now(), run_id=context.run_id)
+    return dg.MaterializeResult(metadata=report.metadata())
+
+
+@dg.asset(
+    group_name="activation",
+    deps=[applied],
+    pool=WAREHOUSE_POOL,
+    description="What was due was claimed, checked once more against consent, suppression and purchases, sent, and its outcome recorded.",
+)
+def sent(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+    settings = load_settings()
+    instant = as_of(context) if "dagster/partition" in context.run.tags else None
+    report = dispatch_due(settings, utc_now(), as_of=instant)
+    return dg.MaterializeResult(metadata=report.metadata())

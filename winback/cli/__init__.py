@@ -1,0 +1,38 @@
+"""The `winback` command. Each command imports what it needs when it is called, so that `winback --help` is quick."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from winback.cli import explain, preview, programs, report, run, serve
+from winback.errors import WinbackError
+
+EXIT_PROBLEM = 1
+
+app = typer.Typer(
+    name="winback",
+    help="Win customers back: who is lapsing, what to send them, what was really won back.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command("run")(run.run)
+app.command("serve")(serve.serve)
+app.add_typer(programs.app, name="programs")
+app.command("preview")(preview.preview)
+app.command("explain")(explain.explain)
+app.command("report")(report.report)
+
+
+def main() -> None:
+    """Run the command line: 0 done, 1 a problem that the message explains, 2 wrong usage."""
+    try:
+        app()
+    except WinbackError as problem:
+        from rich.console import Console
+
+        Console(stderr=True, soft_wrap=True).print(f"[bold red]{type(problem).__name__}[/]", str(problem), markup=True, highlight=False)
+        sys.exit(EXIT_PROBLEM)

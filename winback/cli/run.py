@@ -1,0 +1,112 @@
+"""`winback run`: one day or several, from files to outbox, marts and report."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DEMO_FIRST_DAY = date(2017, 11, 30)
+DEMO_DAYS = 15
+
+
+def run(
+    demo: Annotated[bool, typer.Option("--demo", help="Run on the real basket data of 2,469 households, with invented contacts.")] = False,
+    data: Annotated[Path | None, typer.Option(help="Run on your own files in this folder.", exists=True, file_okay=False)] = None,
+    mapping: Annotated[str | None, typer.Option(help="How your columns are called: a name in sources/ or a file.")] = None,
+    first: Annotated[
+        datetime | None,
+        typer.Option("--date", formats=["%Y-%m-%d"], help="First day to run; default: the last day with orders, at the latest yesterday."),
+    ] = None,
+    days: Annotated[int | None, typer.Option(min=1, help="How many days in a row.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Run the day: land, check, derive, plan, apply, send to the outbox, publish, report."""
+    from rich.console import Console
+
+    from winback.errors import BadConfig
+    from winback.home import home_for_data, make_current, prepare_home
+    from winback.settings import PROJECT_ROOT, load_settings
+
+    console = Console(stderr=True)
+    if demo and data:
+        raise BadConfig("--demo and --data: choose one of the two.")
+    explicit = os.environ.get("WINBACK_HOME")
+    if demo:
+        home = Path(explicit) if explicit else PROJECT_ROOT / "var" / "demo"
+        _make_demo_data(home / "data", console)
+        prepare_home(home, data=(home / "data").resolve(), mapping=mapping or "demo", clock="simulated")
+    elif data:
+        home = Path(explicit) if explicit else home_for_data(data)
+        prepare_home(home, data=data.resolve(), mapping=mapping, clock="simulated")
+    else:
+        home = load_settings().root
+        if not (home / "winback.yml").exists():
+            raise BadConfig(f"{home}: there is nothing to run on yet. Say --demo, or --data with the folder of your files.")
+        prepare_home(home, mapping=mapping)
+    if not explicit:
+        make_current(home)
+    settings = load_settings(home)
+    start = first.date() if first else (DEMO_FIRST_DAY if demo else _last_day_with_orders(settings, console))
+    count = days or (DEMO_DAYS if demo else 1)
+
+    environment = os.environ | {"WINBACK_HOME": str(settings.root), "DAGSTER_HOME": str(settings.dagster_home)}
+    finished = subprocess.run(
+        [sys.executable, "-m", "dagster_project.days", start.isoformat(), str(count)], env=environment, cwd=PROJECT_ROOT, check=False
+    )
+    if finished.returncode != 0:
+        raise typer.Exit(finished.returncode)
+
+    from winback.reports import summary
+
+    told = summary(settings)
+    if as_json:
+        sys.stdout.write(json.dumps(told.as_dict(), indent=2, default=str) + "\n")
+    else:
+        Console().print(told.renderable())
+
+
+def _make_demo_data(folder: Path, console: object) -> None:
+    from rich.console import Console
+
+    from winback.demo import make
+    from winback.progress import listening
+
+    assert isinstance(console, Console)
+    with console.status("making the demo data") as status, listening(status.update):
+        make(folder)
+
+
+def _last_day_with_orders(settings: object, console: object) -> date:
+    """Land what is there and read the last complete day that holds an order."""
+    from rich.console import Console
+
+    from winback.clock import utc_now
+    from winback.errors import BadInput
+    from winback.landing import land
+    from winback.ledger import open_ledger
+    from winback.progress import listening
+    from winback.settings import Settings
+    from winback.warehouse import open_warehouse
+
+    assert isinstance(console, Console)
+    assert isinstance(settings, Settings)
+    now = utc_now()
+    with (
+        console.status("reading your files") as status,
+        listening(status.update),
+        open_ledger(settings) as ledger,
+        open_warehouse(settings) as connection,
+    ):
+        land(settings, connection, ledger, now=now)
+        [last] = connection.execute("select max(ordered_at)::date from raw.orders where ordered_at < ?::date", [now.date()]).fetchone() or (None,)
+    if last is None:
+        raise BadInput(f"{settings.data}: no order before today was found, so there is no day to run; give --date to choose one.")
+    console.print(f"Running the last day with orders, {last}. Choose another with --date, more with --days.")
+    return last  # type: ignore[no-any-return]

@@ -1,0 +1,29 @@
+"""`winback serve`: the Dagster UI on this home's state."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Annotated
+
+import typer
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 3000,
+) -> None:
+    """Open the Dagster UI: assets, checks, runs, schedules and the daily report."""
+    from winback.home import prepare_home
+    from winback.settings import PROJECT_ROOT, load_settings
+
+    settings = load_settings()
+    prepare_home(settings.root)
+    environment = os.environ | {"WINBACK_HOME": str(settings.root), "DAGSTER_HOME": str(settings.dagster_home)}
+    # Two servers on a fresh Dagster home would each create its database: make it once, first.
+    subprocess.run([sys.executable, "-m", "dagster", "instance", "migrate"], env=environment, check=True, stdout=subprocess.DEVNULL)
+    typer.echo(f"Dagster UI: http://{host}:{port}  (state: {settings.root}; stop with Ctrl+C)")
+    command = [sys.executable, "-m", "dagster", "dev", "-w", "workspace.yaml", "-h", host, "-p", str(port)]
+    os.chdir(PROJECT_ROOT)
+    os.execve(sys.executable, command, environment)
