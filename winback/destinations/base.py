@@ -12,7 +12,6 @@ from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar, Protocol, runtime_checkable
 
-
 # Reasons that the dispatcher acts on; every other reason is for people.
 DEAD_TOKEN = "dead_token"  # noqa: S105  (rejected: the app is gone from this device; the push token is not used again)
 AUDIENCE_TOO_SMALL = "audience_too_small"  # deferred: the platform refuses until the audience has `minimum_audience` members
