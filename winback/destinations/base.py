@@ -138,6 +138,8 @@ class MessageDestination(Protocol):
             The provider takes nothing now (throttled, down); none of the messages was taken.
         StopRun
             Credentials or configuration are refused: no later item can succeed either.
+        RejectItem
+            The batch is refused as a whole and the provider names no item; none was taken. The dispatcher sends its halves.
         """
         ...
 
