@@ -1,0 +1,132 @@
+"""The ledger as a source of the warehouse: schema `ledger`, same tables and columns, brought up to date by `seq`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from sqlalchemy import Connection, Engine, Table
+from sqlalchemy.types import Date, DateTime, Integer, Text
+
+from winback.errors import StopRun
+from winback.ledger.tables import metadata, natural_keys
+
+_BATCH = 50_000
+_TYPES: dict[type, tuple[str, pa.DataType]] = {
+    Text: ("varchar", pa.string()),
+    Integer: ("integer", pa.int32()),
+    DateTime: ("timestamp", pa.timestamp("us")),
+    Date: ("date", pa.date32()),
+}
+
+
+def copy(engine: Engine, warehouse: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """Add the rows that schema `ledger` of the warehouse does not have yet; make its tables where they are missing.
+
+    Returns the number of new rows per table. All or nothing: a failure leaves the warehouse as it was.
+
+    Raises
+    ------
+    StopRun
+        The warehouse knows ledger rows that the ledger does not have: the ledger was replaced, or restored from an older copy.
+    """
+    tables = metadata.sorted_tables
+    warehouse.execute("begin")
+    try:
+        warehouse.execute("create schema if not exists ledger")
+        for table in tables:
+            warehouse.execute(f"create table if not exists ledger.{table.name} ({_columns(table)})")
+        ends = _ends(engine, tables)
+        added = {}
+        with engine.connect() as connection, connection.begin():
+            for table in tables:
+                start = _start(warehouse, connection, table)
+                added[table.name] = _add(warehouse, connection, table, start, ends[table.name])
+        warehouse.execute("commit")
+    except BaseException:
+        warehouse.execute("rollback")
+        raise
+    return added
+
+
+def _columns(table: Table) -> str:
+    columns = []
+    for column in table.columns:
+        kind = "bigint" if column.name == "seq" else next(name for base, (name, _) in _TYPES.items() if isinstance(column.type, base))
+        columns.append(f"{column.name} {kind}")
+    return ", ".join(columns)
+
+
+def _ends(engine: Engine, tables: list[Table]) -> dict[str, int]:
+    """The highest `seq` of each table below which nothing can appear any more.
+
+    PostgreSQL hands out `seq` before the row is visible, so a slower transaction may commit a lower one later. A SHARE lock waits until
+    the writers of a table have finished: what is visible then is complete. One table at a time, so that no deadlock can arise.
+    SQLite has one writer at a time: there `seq` is the order of commits.
+    """
+    ends: dict[str, int] = {}
+    for table in tables:
+        with engine.connect() as connection, connection.begin():
+            if engine.dialect.name == "postgresql":
+                connection.exec_driver_sql(f"lock table {table.name} in share mode")
+            ends[table.name] = connection.exec_driver_sql(f"select coalesce(max(seq), 0) from {table.name}").scalar_one()
+    return ends
+
+
+def _start(warehouse: duckdb.DuckDBPyConnection, ledger: Connection, table: Table) -> int:
+    """The last `seq` that the warehouse has, once it is sure that both mean the same row by it."""
+    key = [*natural_keys(table)[0], "recorded_at"]
+    last = warehouse.execute(
+        f"select seq, {', '.join(f'{name}::varchar' for name in key)} from ledger.{table.name} order by seq desc limit 1"
+    ).fetchone()
+    if last is None:
+        return 0
+    seq: int = last[0]
+    found = ledger.exec_driver_sql(f"select {', '.join(key)} from {table.name} where seq = {seq}").fetchone()
+    if found is None or [_comparable(value) for value in found] != [_comparable(value) for value in last[1:]]:
+        raise StopRun(
+            f"The warehouse has row {seq} of the ledger's table {table.name}, the ledger has "
+            f"{'another one there' if found else 'not'}: the ledger was replaced or restored from an older copy, and may have forgotten what was sent. Nothing was sent today. "
+            "Put the newer ledger back; if the one in place is right, delete the warehouse file (it is rebuilt from the sources) and run again."
+        )
+    return seq
+
+
+def _comparable(value: object) -> str:
+    text = str(value)
+    # SQLite and DuckDB print fractions of a second differently.
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _add(warehouse: duckdb.DuckDBPyConnection, ledger: Connection, table: Table, start: int, end: int) -> int:
+    names = ", ".join(column.name for column in table.columns)
+    added = 0
+    for batch in _batches(ledger, table, names, start, end):
+        warehouse.register("ledger_batch", batch)
+        try:
+            warehouse.execute(f"insert into ledger.{table.name} ({names}) select {names} from ledger_batch")
+        finally:
+            warehouse.unregister("ledger_batch")
+        added += batch.num_rows
+    return added
+
+
+def _batches(ledger: Connection, table: Table, names: str, start: int, end: int) -> Iterator[pa.Table]:
+    """Rows with start < seq <= end, in order, in batches: memory stays flat. SQLite's timestamps travel as text; DuckDB reads them."""
+    as_text = ledger.dialect.name == "sqlite"
+    fields = []
+    for column in table.columns:
+        kind = pa.int64() if column.name == "seq" else next(arrow for base, (_, arrow) in _TYPES.items() if isinstance(column.type, base))
+        fields.append(pa.field(column.name, pa.string() if as_text and pa.types.is_temporal(kind) else kind))
+    schema = pa.schema(fields)
+    while start < end:
+        rows: list[Any] = list(
+            ledger.exec_driver_sql(f"select {names} from {table.name} where seq > {start} and seq <= {end} order by seq limit {_BATCH}")
+        )
+        if not rows:
+            return
+        columns = list(zip(*rows, strict=True))
+        yield pa.table([pa.array(values, type=field.type) for values, field in zip(columns, schema, strict=True)], schema=schema)
+        start = rows[-1][0]
