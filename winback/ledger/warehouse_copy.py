@@ -86,10 +86,12 @@ def _start(warehouse: duckdb.DuckDBPyConnection, ledger: Connection, table: Tabl
     seq: int = last[0]
     found = ledger.exec_driver_sql(f"select {', '.join(key)} from {table.name} where seq = {seq}").fetchone()
     if found is None or [_comparable(value) for value in found] != [_comparable(value) for value in last[1:]]:
+        there = "another one there" if found else "not"
         raise StopRun(
-            f"The warehouse has row {seq} of the ledger's table {table.name}, the ledger has "
-            f"{'another one there' if found else 'not'}: the ledger was replaced or restored from an older copy, and may have forgotten what was sent. Nothing was sent today. "
-            "Put the newer ledger back; if the one in place is right, delete the warehouse file (it is rebuilt from the sources) and run again."
+            f"The warehouse has row {seq} of the ledger's table {table.name}, the ledger has {there}: "
+            "the ledger was replaced or restored from an older copy, and may have forgotten what was sent. Nothing was sent today. "
+            "Put the newer ledger back; if the one in place is right, delete the warehouse file (it is rebuilt from the sources) "
+            "and run again."
         )
     return seq
 
