@@ -81,8 +81,8 @@ TABLES: dict[str, dict[str, str]] = {
         "exclude_purchased_within_days integer, exclude_engaged_within_days integer, reentry_after_days integer, max_entries integer, "
         "max_per_day integer, holdout_percent double, holdout_below varchar, exit_on_purchase boolean, exit_on_engagement boolean, "
         "offer_code varchar, offer_percent double, offer_expires_after_days integer, offer_pool boolean, complete_tag varchar, "
-        "complete_suppress_days integer, complete_then varchar, complete_limit_channel varchar, complete_limit_messages integer, "
-        "complete_limit_days integer, measure_window_days integer, attribution_hours integer, step_count integer",
+        "complete_suppress_days integer, complete_after_days integer, complete_then varchar, complete_limit_channel varchar, "
+        "complete_limit_messages integer, complete_limit_days integer, measure_window_days integer, attribution_hours integer, step_count integer",
         "statuses": "program varchar, status varchar, effective_at timestamp, is_draft boolean",
         "steps": _PROGRAM + ", step_no integer, day integer, kind varchar, content varchar, only_if varchar, unless varchar",
         "step_channels": _PROGRAM + ", step_no integer, position integer, channel varchar",
@@ -108,7 +108,8 @@ def load(
     path = Settings(home=home).warehouse
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
-    with duckdb.connect(str(path), config={"TimeZone": "UTC"}) as connection:
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("set global TimeZone = 'UTC'")
         for schema, given in (("raw", raw or {}), ("ledger", ledger or {}), ("programs", programs or {})):
             unknown = set(given) - set(TABLES[schema])
             assert not unknown, f"no such table in {schema}: {sorted(unknown)}"
