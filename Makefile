@@ -27,6 +27,6 @@ clean: ## delete the environment and everything that runs have made
 
 # The environment, from the lock file; made again when the lock file changes.
 .venv/installed: uv.lock pyproject.toml
-	@command -v uv >/dev/null 2>&1 || test -x .uv/bin/uv || { echo "installing uv"; python3 -m venv .uv && .uv/bin/pip install --quiet uv; }
-	@UV=$$(command -v uv || echo .uv/bin/uv); echo "making the environment (.venv) from uv.lock"; $$UV sync --frozen --compile-bytecode --quiet
+	@command -v uv >/dev/null 2>&1 || test -x .uv/bin/uv || { echo "installing uv into .uv"; python3 -m pip install --quiet --disable-pip-version-check --target .uv uv; }
+	@UV=$$(command -v uv || echo .uv/bin/uv); echo "making the environment (.venv) from uv.lock"; $$UV sync --frozen --compile-bytecode --quiet && $$UV sync --frozen --quiet --project tests/sqllint
 	@touch $@

@@ -82,6 +82,10 @@ class Settings(BaseSettings):
     def dbt_project(self) -> Path:
         return self.project / "dbt_project"
 
+    def acting_at(self, as_of: datetime, now: datetime) -> datetime:
+        """The instant at which the day of `as_of` acts: the present, or on the simulated clock the day's own `as_of`."""
+        return as_of if self.clock == "simulated" else now
+
     def audiences(self) -> list[str]:
         """Names of the audience models: one SQL file each, no list to edit."""
         return sorted(path.stem for path in (self.dbt_project / "models" / "marts" / "audiences").glob("*.sql"))

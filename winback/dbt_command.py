@@ -1,0 +1,50 @@
+"""dbt as a command, with the environment that dbt_project reads: for people, previews and linters.
+
+The daily run has its own way, in one process (dagster_project); Winback itself never imports dbt.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+
+from winback.errors import WinbackError
+from winback.settings import Settings, load_settings
+
+
+def run_dbt(
+    settings: Settings, as_of: datetime, arguments: Sequence[str], *, schema_prefix: str = "", drafts: bool = False, quiet: bool = True
+) -> None:
+    """Run dbt as of an instant, into schemas named with `schema_prefix`, with programs' drafts where asked.
+
+    Raises
+    ------
+    WinbackError
+        dbt failed; the message holds the end of what it said.
+    """
+    finished = subprocess.run(
+        [sys.executable, "-m", "dbt.cli.main", *arguments],
+        env=os.environ | settings.dbt_environment(as_of, schema_prefix=schema_prefix, drafts=drafts),
+        stdout=subprocess.PIPE if quiet else None,
+        stderr=subprocess.STDOUT if quiet else None,
+        text=True,
+        check=False,
+    )
+    if finished.returncode != 0:
+        said = "\n".join((finished.stdout or "").strip().splitlines()[-15:])
+        raise WinbackError(f"dbt {arguments[0]} failed (exit code {finished.returncode}).\n{said}".rstrip())
+
+
+def main(command: Sequence[str]) -> int:
+    """Run any command in dbt's environment, as of a day that no data reaches."""
+    settings = load_settings()
+    settings.warehouse.parent.mkdir(parents=True, exist_ok=True)
+    environment = os.environ | settings.dbt_environment(datetime(2000, 1, 1))
+    return subprocess.run(list(command), env=environment, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
