@@ -40,7 +40,8 @@ class Capabilities:
 
     `rate_per_second` counts requests; None means no known limit. `idempotent`: the provider takes an idempotency key (or has set
     semantics), so an unknown outcome may be repeated. `can_ask`: `resolve` (messages) or `resolve_changes` (audience changes) can find out
-    what became of an unknown item. `needs_contact`: audience changes must carry the `contact`, for platforms that take addresses in clear.
+    what became of an unknown item, at the earliest `ask_after` seconds after the attempt. `needs_contact`: audience changes must carry
+    the `contact`, for platforms that take addresses in clear.
     """
 
     channels: frozenset[Channel]
@@ -49,6 +50,7 @@ class Capabilities:
     concurrency: int = 1
     idempotent: bool = False
     can_ask: bool = False
+    ask_after: float = 0.0
     minimum_audience: int = 0
     needs_contact: bool = False
 
