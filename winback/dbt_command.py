@@ -16,9 +16,9 @@ from winback.settings import Settings, load_settings
 
 
 def run_dbt(
-    settings: Settings, as_of: datetime, arguments: Sequence[str], *, schema_prefix: str = "", drafts: bool = False, quiet: bool = True
+    settings: Settings, as_of: datetime, arguments: Sequence[str], *, schema_prefix: str = "", drafts: str = "", quiet: bool = True
 ) -> None:
-    """Run dbt as of an instant, into schemas named with `schema_prefix`, with programs' drafts where asked.
+    """Run dbt as of an instant, into schemas named with `schema_prefix`, with the file of program `drafts` as it stands.
 
     Raises
     ------

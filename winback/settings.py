@@ -90,8 +90,11 @@ class Settings(BaseSettings):
         """Names of the audience models: one SQL file each, no list to edit."""
         return sorted(path.stem for path in (self.dbt_project / "models" / "marts" / "audiences").glob("*.sql"))
 
-    def dbt_environment(self, as_of: datetime, *, schema_prefix: str = "", drafts: bool = False) -> dict[str, str]:
-        """Environment variables that dbt_project reads. `schema_prefix` builds into schemas of their own (previews)."""
+    def dbt_environment(self, as_of: datetime, *, schema_prefix: str = "", drafts: str = "") -> dict[str, str]:
+        """Environment variables that dbt_project reads.
+
+        `schema_prefix` builds into schemas of their own and `drafts` names a program whose file is taken as it stands (previews).
+        """
         return {
             "WINBACK_AS_OF": as_of.strftime("%Y-%m-%d %H:%M:%S"),
             "WINBACK_AUDIENCES": ",".join(self.audiences()),
@@ -101,7 +104,7 @@ class Settings(BaseSettings):
             "WINBACK_MEMORY_LIMIT": self.memory_limit,
             "WINBACK_SPILL_DIRECTORY": str(self.root / "warehouse" / "spill"),
             "WINBACK_SCHEMA_PREFIX": schema_prefix,
-            "WINBACK_DRAFTS": "1" if drafts else "",
+            "WINBACK_DRAFTS": drafts,
             "DBT_PROFILES_DIR": str(self.dbt_project),
             "DBT_PROJECT_DIR": str(self.dbt_project),
             "DBT_TARGET_PATH": str(self.root / "dbt" / (schema_prefix + "target")),
