@@ -1,0 +1,33 @@
+"""What marketing decides: programs, messages and brand. See docs/programs.md."""
+
+from winback.programs.checking import LoadedPrograms, check, load_programs
+from winback.programs.json_schemas import json_schema
+from winback.programs.problems import Problem
+from winback.programs.rendering import render
+from winback.programs.schema import Brand, Program, Sending
+from winback.programs.sync import SyncReport, approve, sync, write_tables
+from winback.programs.templates import Rendered
+from winback.programs.variables import CUSTOMER_COLUMNS, IssuedOffer, Links, links_for
+from winback.programs.versions import Definition
+
+__all__ = [
+    "CUSTOMER_COLUMNS",
+    "Brand",
+    "Definition",
+    "IssuedOffer",
+    "Links",
+    "LoadedPrograms",
+    "Problem",
+    "Program",
+    "Rendered",
+    "Sending",
+    "SyncReport",
+    "approve",
+    "check",
+    "json_schema",
+    "links_for",
+    "load_programs",
+    "render",
+    "sync",
+    "write_tables",
+]
