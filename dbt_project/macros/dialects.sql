@@ -100,3 +100,16 @@
     {%- for part in parts -%}{%- do texts.append("cast(" ~ part ~ " as " ~ type_text() ~ ")") -%}{%- endfor -%}
     md5({{ texts | join(" || '|' || ") }})
 {%- endmacro %}
+
+
+{# The number of the stretch of `width` days, counted from 1970-01-01, that `date` falls into. #}
+{% macro period_number(date, width) %}
+    {{- return(adapter.dispatch("period_number", "winback")(date, width)) -}}
+{% endmacro %}
+
+{% macro default__period_number(date, width) %}
+    {#- Days since 1900 are positive, so that division that truncates and division that floors agree. -#}
+    cast(floor({{ days_between("cast('1900-01-01' as date)", date) }} / {{ width }}) as integer)
+{%- endmacro %}
+
+{% macro duckdb__period_number(date, width) %}cast({{ days_between("cast('1900-01-01' as date)", date) }} // {{ width }} as integer){% endmacro %}

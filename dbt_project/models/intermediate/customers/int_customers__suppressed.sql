@@ -1,0 +1,44 @@
+{%- set channels = ["email", "sms", "push", "ads"] -%}
+
+with suppressions as (
+    select * from {{ ref('stg_ledger__suppressions') }}
+),
+
+suppressed_addresses as (
+    select * from suppressions where address_hash is not null
+),
+
+addressed as (
+    select * from {{ ref('int_customers__addressed') }}
+),
+
+by_customer as (
+    select customer_id, channel from suppressions where customer_id is not null
+
+    union all
+
+    -- The address was refused, whoever holds it.
+    select addressed.customer_id, suppressed_addresses.channel
+    from addressed
+    inner join suppressed_addresses on {{ sha256_hex("addressed.email") }} = suppressed_addresses.address_hash
+
+    union all
+
+    select addressed.customer_id, suppressed_addresses.channel
+    from addressed
+    inner join suppressed_addresses on {{ sha256_hex("addressed.phone") }} = suppressed_addresses.address_hash
+
+    union all
+
+    select addressed.customer_id, suppressed_addresses.channel
+    from addressed
+    inner join suppressed_addresses on {{ sha256_hex("addressed.push_token") }} = suppressed_addresses.address_hash
+)
+
+select
+    customer_id
+    {%- for channel in channels %},
+    bool_or(channel in ('all', '{{ channel }}')) as {{ channel }}_is_suppressed
+    {%- endfor %}
+from by_customer
+group by customer_id

@@ -1,0 +1,70 @@
+{#- Dates are those of the daily runs: a stay holds on every date whose run shows the tier, so it begins the day after the activity it begins with. -#}
+{%- set at_risk_from = var("tier_at_risk_from_days") -%}
+{%- set inactive_from = var("tier_inactive_from_days") -%}
+
+with stretches as (
+    select
+        customer_id,
+        previous_active_on,
+        {{ first_seen_on("active_from") }} as active_from,
+        {{ days_after("active_to", at_risk_from) }} as at_risk_from,
+        {{ days_after("active_to", inactive_from) }} as inactive_from,
+        {{ first_seen_on("next_active_from") }} as active_again_from
+    from {{ ref('int_customers__active_stretches') }}
+),
+
+created as (
+    select
+        customer_id,
+        {{ first_seen_on("cast(created_at as date)") }} as created_on
+    from {{ ref('int_customers__addressed') }}
+    where created_at is not null
+),
+
+stays as (
+    select
+        customer_id,
+        'active' as tier,
+        active_from as started_on,
+        at_risk_from as ended_on
+    from stretches
+
+    union all
+
+    select
+        customer_id,
+        'at_risk' as tier,
+        at_risk_from as started_on,
+        case when active_again_from < inactive_from then active_again_from else inactive_from end as ended_on
+    from stretches
+
+    union all
+
+    select
+        customer_id,
+        'inactive' as tier,
+        inactive_from as started_on,
+        active_again_from as ended_on
+    from stretches
+    where active_again_from is null or active_again_from > inactive_from
+
+    union all
+
+    -- Known, but not yet seen doing anything.
+    select
+        created.customer_id,
+        'inactive' as tier,
+        created.created_on as started_on,
+        stretches.active_from as ended_on
+    from created
+    left join stretches on created.customer_id = stretches.customer_id and stretches.previous_active_on is null
+    where stretches.active_from is null or stretches.active_from > created.created_on
+)
+
+select
+    customer_id,
+    tier,
+    started_on,
+    case when ended_on <= {{ as_of_date() }} then ended_on end as ended_on
+from stays
+where started_on <= {{ as_of_date() }}
