@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 from winback.errors import RejectItem
@@ -14,21 +13,19 @@ from winback.programs.variables import IssuedOffer, Links
 from winback.programs.versions import Definition
 
 _COMPILED_VERSIONS = 256
-_compiled: dict[str, MessageSet] = {}
+_compiled: dict[str, tuple[Brand, Mapping[str, Any], MessageSet]] = {}
 
 
-def _messages(definition: Definition) -> MessageSet:
+def _prepared(definition: Definition, brand: Brand) -> tuple[Mapping[str, Any], MessageSet]:
+    """The brand's variables and the compiled messages of one version, made once per brand in use."""
     found = _compiled.get(definition.content_hash)
-    if found is None:
+    if found is None or found[0] is not brand:
         if len(_compiled) >= _COMPILED_VERSIONS:
             _compiled.clear()
-        found = _compiled[definition.content_hash] = MessageSet(definition.templates)
-    return found
-
-
-@lru_cache(maxsize=64)
-def _brand_values(brand: Brand) -> Mapping[str, Any]:
-    return variables.brand_values(brand)
+        values = variables.brand_values(brand)
+        messages = MessageSet(definition.templates, constants=variables.constants(values))
+        found = _compiled[definition.content_hash] = (brand, values, messages)
+    return found[1], found[2]
 
 
 def render(
@@ -56,15 +53,16 @@ def render(
     """
     if offer is None and definition.program.offer is not None and definition.names_offer(content):
         raise RejectItem("no voucher: the message names one, and none was issued")
+    brand_values, messages = _prepared(definition, brand)
     values = {
         "customer": variables.customer_values(customer),
-        "brand": _brand_values(brand),
+        "brand": brand_values,
         "offer": variables.offer_values(offer),
         "program": {"name": definition.program.name},
         "links": variables.link_values(links),
     }
     language = customer.get("language")
-    rendered = _messages(definition).render(content, channel, language if isinstance(language, str) else "", brand.language, values)
+    rendered = messages.render(content, channel, language if isinstance(language, str) else "", brand.language, values)
     if rendered is not None:
         return rendered
     if channel == "task":

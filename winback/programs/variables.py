@@ -149,6 +149,8 @@ def _extras(value: object) -> dict[str, Any]:
 
 def one_line(text: str) -> str:
     """Text without line breaks, control and bidirectional characters: safe in a header."""
+    if text.isprintable() and "  " not in text:
+        return text.strip()
     return " ".join("".join(" " if unsafe(character) else character for character in text).split())
 
 
@@ -170,6 +172,18 @@ def brand_values(brand: Brand) -> dict[str, Any]:
         "logo": brand.logo.model_dump() if brand.logo else None,
         "colours": brand.colours.model_dump(),
     }
+
+
+def constants(values: Mapping[str, Any], prefix: str = "brand") -> dict[str, str]:
+    """The brand's variables as text by full name; what looks like Liquid is left out."""
+    flat: dict[str, str] = {}
+    for key, value in values.items():
+        name = f"{prefix}.{key}"
+        if isinstance(value, Mapping):
+            flat.update(constants(value, name))
+        elif value is not None and "{" not in str(value):
+            flat[name] = str(value)
+    return flat
 
 
 def offer_values(offer: IssuedOffer | None) -> dict[str, Any] | None:
