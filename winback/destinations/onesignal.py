@@ -36,8 +36,9 @@ class Config(HttpConfig):
     base_url: WebAddress = "https://api.onesignal.com"
     app_id: UUID = Field(description="OneSignal app id (Keys & IDs)")
     api_key_env: EnvName = Field("ONESIGNAL_API_KEY", description="Environment variable with the app's REST API key")
-    authorization_scheme: Literal["Key", "Bearer", "Basic"] = Field(
-        "Key", description="Word before the key: Key for today's keys, Basic for keys made before 2024-11"
+    # OneSignal's OpenAPI document and its own client libraries say Bearer, its pages say Key (2026-11).
+    authorization_scheme: Literal["Bearer", "Key", "Basic"] = Field(
+        "Bearer", description="Word before the key; Basic for keys made before 2024-11"
     )
     target: Literal["subscription", "external_id"] = Field(
         "subscription",
