@@ -133,7 +133,7 @@ def _part(subtype: str, content: str) -> bytes:
         charset = "utf-8"
         foreign = len(data) - len(data.translate(None, delete=_NOT_ASCII))
         if foreign * 4 > len(data):
-            encoding, data = "base64", encodebytes(data.replace(b"\n", b"\r\n"))
+            encoding, data = "base64", encodebytes(data[:-1].replace(b"\n", b"\r\n"))
         else:
             encoding, data = "quoted-printable", binascii.b2a_qp(data, istext=True)
     head = f'Content-Type: text/{subtype}; charset="{charset}"\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n'

@@ -27,7 +27,7 @@ from winback.destinations.base import AudienceChange, AudienceOperation, Channel
 from winback.destinations.http import InDoubt
 from winback.errors import RejectItem, RetryLater, StopRun
 
-NOW = datetime(2026, 3, 2, 10, 0, 0)  # noqa: DTZ001 - naive UTC, as everywhere
+NOW = datetime(2026, 3, 2, 10, 0, 0)
 TIMEOUT = 0.2
 """Seconds that a destination under test waits for an answer."""
 
