@@ -1,7 +1,35 @@
-{# Whether the run is a preview that reads program files as they stand. WINBACK_DRAFTS: empty, `1` (all programs), or one program's name. #}
-{% macro drafts_asked_for() %}{{ "true" if env_var("WINBACK_DRAFTS", "") else "false" }}{% endmacro %}
-
-{% macro draft_treated_as_live(program) %}
+{# A preview names one program whose file is taken as it stands, in place of its version; elsewhere WINBACK_DRAFTS is empty. #}
+{% macro draft_asked_for(program) %}
     {%- set asked_for = env_var("WINBACK_DRAFTS", "") -%}
-    {{ "false" if not asked_for else "true" if asked_for == "1" else program ~ " = '" ~ asked_for ~ "'" }}
+    {{ program ~ " = '" ~ asked_for ~ "'" if asked_for else "false" }}
+{%- endmacro %}
+
+{% macro is_preview() %}{{ "true" if env_var("WINBACK_DRAFTS", "") else "false" }}{% endmacro %}
+
+{# The gates of admission, in the order in which they are asked. The first that is true is the reason for staying out. #}
+{% macro gates() %}
+    {{ return([
+        "suppressed", "duplicate_contact", "purchased_recently", "engaged_recently", "already_enrolled", "same_episode", "reentry_wait",
+        "max_entries", "higher_priority_program", "unreachable", "not_entry_day", "daily_cap"
+    ]) }}
+{% endmacro %}
+
+{# The gates before the named one: all of them false. #}
+{% macro passes_gates_before(gate) %}
+    {%- set before = gates()[:gates().index(gate)] -%}
+    not ({{ before | join(" or ") }})
+{%- endmacro %}
+
+{# Calendar days from the date of one instant to the date of another. #}
+{% macro days_from(earlier, later) %}{{ days_between("cast(" ~ earlier ~ " as date)", "cast(" ~ later ~ " as date)") }}{% endmacro %}
+
+{# Whether customers enter on the date of as_of. Biweekly programs count weeks from a Monday, so that the rhythm survives outages. #}
+{% macro is_entry_day(cadence, weekday) %}
+    {%- set as_of_day = modules.datetime.date.fromisoformat(env_var("WINBACK_AS_OF")[:10]) -%}
+    {%- set weeks = (as_of_day - modules.datetime.date.fromisoformat("1970-01-05")).days // 7 -%}
+    case {{ cadence }}
+        when 'weekly' then {{ weekday }} = {{ as_of_day.isoweekday() }}
+        when 'biweekly' then {{ weekday }} = {{ as_of_day.isoweekday() }} and {{ "true" if weeks % 2 == 0 else "false" }}
+        else true
+    end
 {%- endmacro %}

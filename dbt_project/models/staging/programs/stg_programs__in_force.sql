@@ -33,7 +33,7 @@ ranked_statuses as (
                 effective_at
         ) as position
     from {{ source('programs', 'statuses') }}
-    where not is_draft or {{ drafts_asked_for() }}
+    where not is_draft or {{ draft_asked_for('program') }}
 )
 
 select
@@ -69,7 +69,7 @@ select
     coalesce(statuses.status, 'draft') as status,
     coalesce(
         statuses.status = 'live'
-        or (statuses.status = 'draft' and ({{ draft_treated_as_live('versions.program') }})),
+        or (statuses.status = 'draft' and {{ draft_asked_for('versions.program') }}),
         false
     ) as is_live
 from ranked_versions as versions

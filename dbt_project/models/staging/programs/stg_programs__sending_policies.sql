@@ -3,7 +3,7 @@ with policies as (
         *,
         effective_at <= {{ as_of() }} as is_effective
     from {{ source('programs', 'sending_policies') }}
-    where not is_draft or {{ drafts_asked_for() }}
+    where not is_draft or {{ is_preview() }}
 ),
 
 ranked as (

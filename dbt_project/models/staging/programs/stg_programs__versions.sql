@@ -45,4 +45,4 @@ from versions
 left join known on versions.program = known.program and versions.version = known.version
 where
     not versions.is_draft
-    or ({{ drafts_asked_for() }} and known.program is null)
+    or ({{ draft_asked_for('versions.program') }} and known.program is null)

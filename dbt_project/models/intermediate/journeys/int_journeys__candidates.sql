@@ -1,0 +1,92 @@
+with programs as (
+    select
+        program,
+        version,
+        audience,
+        lapse_days_at_least,
+        lapse_days_below
+    from {{ ref('stg_programs__in_force') }}
+    where is_live
+),
+
+members as (
+    select
+        programs.program,
+        programs.version,
+        members.customer_id,
+        members.anchor_at,
+        members.reason as audience_reason,
+        members.lapse_days
+    from programs
+    inner join {{ ref('int_audiences__members') }} as members on programs.audience = members.audience
+    where
+        (programs.lapse_days_at_least is null or members.lapse_days >= programs.lapse_days_at_least)
+        and (programs.lapse_days_below is null or members.lapse_days < programs.lapse_days_below)
+),
+
+-- Those who completed a program that names another to take over, and have not come back since. They stand before the gates of the next
+-- program every day until they have entered it.
+completed as (
+    select
+        programs.program,
+        programs.version,
+        enrolments.customer_id,
+        enrolments.anchor_at,
+        row_number() over (
+            partition by programs.program, enrolments.customer_id
+            order by enrolments.enrolled_at desc, enrolments.enrolment_id
+        ) as position
+    from {{ ref('int_journeys__enrolments_resolved') }} as enrolments
+    inner join programs on enrolments.complete_then = programs.program
+    where
+        enrolments.status = 'completed'
+        and enrolments.purchased_at is null
+        and enrolments.engaged_at is null
+),
+
+entered as (
+    select
+        program,
+        customer_id,
+        max(anchor_at) as last_anchor_at
+    from {{ ref('stg_ledger__enrolments') }}
+    group by program, customer_id
+),
+
+handed_over as (
+    select
+        completed.program,
+        completed.version,
+        completed.customer_id,
+        completed.anchor_at,
+        'handed over' as audience_reason,
+        {{ days_from('completed.anchor_at', as_of_date()) }} as lapse_days
+    from completed
+    left join entered on completed.program = entered.program and completed.customer_id = entered.customer_id
+    where
+        completed.position = 1
+        and (entered.last_anchor_at is null or entered.last_anchor_at < completed.anchor_at)
+)
+
+select
+    program,
+    version,
+    customer_id,
+    anchor_at,
+    audience_reason,
+    lapse_days
+from handed_over
+
+union all
+
+-- A customer stands before a program once, even if its own audience holds them too.
+select
+    members.program,
+    members.version,
+    members.customer_id,
+    members.anchor_at,
+    members.audience_reason,
+    members.lapse_days
+from members
+left join handed_over on members.program = handed_over.program and members.customer_id = handed_over.customer_id
+where handed_over.customer_id is null
