@@ -33,6 +33,11 @@ class Settings(BaseSettings):
     approval: Literal["automatic", "required"] = Field(
         "automatic", description="required: a program version acts only after `winback programs approve`"
     )
+    audience_guard_share: float = Field(
+        0.5, gt=0, le=1, description="Share of an ad audience that one day may remove; more is held back. 1 switches the guard off"
+    )
+    audience_guard_minimum: int = Field(100, ge=1, description="Known members from which the guard of ad audiences looks at the share")
+    outbox_faults: str = Field("", description="Faults of the local outbox for trials, e.g. `throttled=0.1,error=0.05,drop=0.01,seed=7`")
     target: Literal["duckdb"] = Field("duckdb", description="dbt target")
     threads: int = Field(2, ge=1, description="Threads that dbt and DuckDB use")
     memory_limit: str = Field("4GB", description="Memory that DuckDB may use before it spills to disk")

@@ -36,7 +36,7 @@ def open_warehouse(settings: Settings, *, read_only: bool = False) -> Iterator[d
             ) from None
         raise
     try:
-        # Not in `config`: DuckDB 2.0 reads that before icu, which knows time zones, is loaded. `global` reaches cursors of this connection too.
+        # Not in `config`: DuckDB 2.0 reads that before icu, which knows time zones, is loaded. `global` reaches cursors too.
         connection.execute("set global TimeZone = 'UTC'")
         yield connection
     finally:

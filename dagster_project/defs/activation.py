@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import dagster as dg
+from winback.day import apply_day, dispatch_due, plan_day
 
 from dagster_project.partitions import DAYS, WAREHOUSE_POOL, as_of
 from winback.clock import utc_now
-from winback.day import apply_day, dispatch_due, plan_day
 from winback.settings import load_settings
 
 _DECIDED = [dg.AssetKey(["marts", name]) for name in ("journey_admissions", "journey_actions", "journey_followups", "ad_audience_members")]
@@ -23,7 +23,9 @@ _DECIDED = [dg.AssetKey(["marts", name]) for name in ("journey_admissions", "jou
 )
 def plan(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
     drawn = plan_day(load_settings(), as_of(context))
-    return dg.MaterializeResult(metadata={"plan_hash": drawn.content_hash, "folder": dg.MetadataValue.path(str(drawn.folder)), **drawn.counts})
+    return dg.MaterializeResult(
+        metadata={"plan_hash": drawn.content_hash, "folder": dg.MetadataValue.path(str(drawn.folder)), **drawn.counts}
+    )
 
 
 @dg.asset(

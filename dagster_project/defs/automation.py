@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dagster as dg
+from winback.alerts import run_failed
 
 from dagster_project.partitions import DAYS
-from winback.alerts import run_failed
 from winback.landing import waiting_files
 from winback.settings import load_settings
 
@@ -29,7 +29,9 @@ hourly_schedule = dg.ScheduleDefinition(
 )
 
 
-@dg.sensor(name="new_files", job=hourly, minimum_interval_seconds=60, description="New or changed files in the data folder are landed at once.")
+@dg.sensor(
+    name="new_files", job=hourly, minimum_interval_seconds=60, description="New or changed files in the data folder are landed at once."
+)
 def new_files(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     waiting = waiting_files(load_settings())
     if not waiting.files:
@@ -39,4 +41,6 @@ def new_files(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipRea
 
 @dg.run_failure_sensor(name="on_run_failure", description="A failed run is written to the log and to the alert channels, once.")
 def on_run_failure(context: dg.RunFailureSensorContext) -> None:
-    run_failed(load_settings(), job=context.dagster_run.job_name, run_id=context.dagster_run.run_id, message=context.failure_event.message or "")
+    run_failed(
+        load_settings(), job=context.dagster_run.job_name, run_id=context.dagster_run.run_id, message=context.failure_event.message or ""
+    )

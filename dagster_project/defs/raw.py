@@ -25,10 +25,23 @@ RAW_TABLES = {
     "consents": "What people allowed or withdrew. One row per customer_id, channel and changed_at.",
     "devices": "Push tokens. One row per push_token and updated_at.",
 }
-LEDGER_TABLES = (
-    "program_versions program_statuses policy_versions approvals enrolments steps messages claims outcomes audience_changes "
-    "suppressions tags frequency_limits offer_codes applied_plans"
-).split()
+LEDGER_TABLES = [
+    "program_versions",
+    "program_statuses",
+    "policy_versions",
+    "approvals",
+    "enrolments",
+    "steps",
+    "messages",
+    "claims",
+    "outcomes",
+    "audience_changes",
+    "suppressions",
+    "tags",
+    "frequency_limits",
+    "offer_codes",
+    "applied_plans",
+]
 PROGRAM_TABLES = ("versions", "statuses", "steps", "step_channels", "ad_platforms", "sending_policies")
 
 
@@ -37,7 +50,9 @@ PROGRAM_TABLES = ("versions", "statuses", "steps", "step_channels", "ad_platform
     specs=[dg.AssetSpec(["raw", table], group_name="landing", description=text) for table, text in RAW_TABLES.items()]
     + [
         dg.AssetSpec(
-            ["raw", "quarantine"], group_name="landing", description="Rows that could not be read, with file, row and reason. One row per problem."
+            ["raw", "quarantine"],
+            group_name="landing",
+            description="Rows that could not be read, with file, row and reason. One row per problem.",
         )
     ],
     pool=WAREHOUSE_POOL,
@@ -56,7 +71,8 @@ def landed() -> Iterator[dg.MaterializeResult[Any]]:
 @dg.multi_asset_check(
     name="check",
     specs=[
-        dg.AssetCheckSpec(check.name, asset=["raw", check.table], description=check.description, blocking=check.blocking) for check in CHECKS
+        dg.AssetCheckSpec(check.name, asset=["raw", check.table], description=check.description, blocking=check.blocking)
+        for check in CHECKS
     ],
     pool=WAREHOUSE_POOL,
 )

@@ -11,7 +11,8 @@ import typer
 def dbt(
     context: typer.Context,
     as_of: Annotated[
-        datetime | None, typer.Option("--as-of", formats=["%Y-%m-%d"], help="Midnight (UTC) before which events are seen; default: today's.")
+        datetime | None,
+        typer.Option("--as-of", formats=["%Y-%m-%d"], help="Midnight (UTC) before which events are seen; default: today's."),
     ] = None,
 ) -> None:
     """Run dbt with what the project needs set: `winback dbt build --select customers`, `winback dbt show ...`."""

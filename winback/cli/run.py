@@ -105,7 +105,9 @@ def _last_day_with_orders(settings: object, console: object) -> date:
         open_warehouse(settings) as connection,
     ):
         land(settings, connection, ledger, now=now)
-        [last] = connection.execute("select max(ordered_at)::date from raw.orders where ordered_at < ?::date", [now.date()]).fetchone() or (None,)
+        [last] = connection.execute("select max(ordered_at)::date from raw.orders where ordered_at < ?::date", [now.date()]).fetchone() or (
+            None,
+        )
     if last is None:
         raise BadInput(f"{settings.data}: no order before today was found, so there is no day to run; give --date to choose one.")
     console.print(f"Running the last day with orders, {last}. Choose another with --date, more with --days.")

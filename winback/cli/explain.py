@@ -1,0 +1,93 @@
+"""`winback explain CUSTOMER`: why somebody is, or is not, in a program."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from winback.explaining import Explanation
+
+_FACTS = (
+    "engagement_tier tier_changed_on purchase_lifecycle days_since_last_order days_past_cycle average_purchase_interval order_count "
+    "lifetime_value days_since_last_engagement"
+).split()
+_CHANNELS = ("email", "sms", "push", "ads")
+
+
+def explain(
+    customer: Annotated[str, typer.Argument(help="A customer_id.")],
+    as_of: Annotated[
+        datetime | None,
+        typer.Option(
+            "--as-of",
+            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"],
+            help="Midnight (UTC) before which events are seen; default: the last run's.",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Explain a customer: every gate's value in every program, and the decision."""
+    from rich.console import Console
+
+    from winback.explaining import explain as explained
+    from winback.progress import listening
+    from winback.settings import load_settings
+
+    with Console(stderr=True).status("reading") as status, listening(status.update):
+        told = explained(load_settings(), customer, as_of)
+    if as_json:
+        sys.stdout.write(json.dumps(told.as_dict(), indent=2, default=str) + "\n")
+    else:
+        _show(told, Console())
+
+
+def _say(value: Any) -> str:
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M}"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.1f}"
+    return "none" if value is None else str(value)
+
+
+def _show(told: Explanation, console: Console) -> None:
+    from rich.table import Table
+
+    console.print(f"\n[bold]Customer {told.customer_id}[/] as of {told.as_of:%Y-%m-%d %H:%M} UTC")
+    facts = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for name in _FACTS:
+        facts.add_row(name.replace("_", " "), _say(told.facts.get(name)))
+    for channel in _CHANNELS:
+        reached = told.facts[f"reachable_{channel}"]
+        facts.add_row(
+            f"reachable by {channel}", "yes" if reached else f"no: {_say(told.facts[f'{channel}_unreachable_reason']).replace('_', ' ')}"
+        )
+    facts.add_row("segments", ", ".join(told.segments) or "none")
+    console.print(facts)
+    for view in told.programs:
+        heading = f"\n[bold]{view.program}[/] (version {view.version}, {view.status})"
+        if not view.in_audience:
+            console.print(f"{heading}: not in audience {view.audience}" if view.status == "live" else heading)
+            continue
+        decided = f"[green]admitted[/], {view.arm}" if view.reason is None else f"[yellow]stays out: {view.reason.replace('_', ' ')}[/]"
+        console.print(f"{heading}: {decided}; lapsed since {_say(view.anchor_at)}, {view.lapse_days} days over")
+        gates = Table(box=None, padding=(0, 2, 0, 2), show_header=False)
+        for gate in view.gates:
+            looked_at = ", ".join(f"{name.replace('_', ' ')} {_say(value)}" for name, value in gate.values.items())
+            gates.add_row("[red]stops[/]" if gate.stops else "[dim]passes[/]", gate.name.replace("_", " "), f"[dim]{looked_at}[/]")
+        console.print(gates)
+    for title, rows in (("Journeys", told.journeys), ("Due on this day", told.actions), ("Messages", told.deliveries)):
+        if rows:
+            shown = [name for name in rows[0] if not name.endswith("_id")]
+            table = Table(*(name.replace("_", " ") for name in shown), title=title, title_justify="left")
+            for row in rows:
+                table.add_row(*["" if row[name] is None else _say(row[name]) for name in shown])
+            console.print(table)
