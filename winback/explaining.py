@@ -112,7 +112,7 @@ def _explain(connection: duckdb.DuckDBPyConnection, customer_id: str, as_of: dat
         journeys=tuple(
             _rows(
                 connection,
-                f"select * exclude (customer_id) from {marts}.journey_enrolments where customer_id = $customer_id order by enrolled_at, program",
+                f"select * exclude (customer_id) from {marts}.journey_enrolments where customer_id = $customer_id order by enrolled_at",
                 customer_id,
             )
         ),
@@ -134,7 +134,8 @@ def _explain(connection: duckdb.DuckDBPyConnection, customer_id: str, as_of: dat
                     outcomes.recorded_at
                 from ledger.messages as messages
                 left join (
-                    select item_id, arg_max(outcome, attempt) as outcome, arg_max(reason, attempt) as reason, max(recorded_at) as recorded_at
+                    select item_id, arg_max(outcome, attempt) as outcome, arg_max(reason, attempt) as reason,
+                        max(recorded_at) as recorded_at
                     from ledger.outcomes group by item_id
                 ) as outcomes on messages.message_id = outcomes.item_id
                 where messages.customer_id = $customer_id
@@ -149,12 +150,8 @@ def _explain(connection: duckdb.DuckDBPyConnection, customer_id: str, as_of: dat
 def _programs(
     connection: duckdb.DuckDBPyConnection, customer_id: str, marts: str, intermediate: str, staging: str
 ) -> tuple[ProgramView, ...]:
-    gated = {
-        row["program"]: row
-        for row in _rows(
-            connection, f"select * from {intermediate}.int_journeys__gates_evaluated where customer_id = $customer_id", customer_id
-        )
-    }
+    evaluated = f"select * from {intermediate}.int_journeys__gates_evaluated where customer_id = $customer_id"
+    gated = {row["program"]: row for row in _rows(connection, evaluated, customer_id)}
     arms = {
         row["program"]: row["arm"]
         for row in _rows(connection, f"select program, arm from {marts}.journey_admissions where customer_id = $customer_id", customer_id)

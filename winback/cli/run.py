@@ -8,9 +8,14 @@ import subprocess
 import sys
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from winback.settings import Settings
 
 DEMO_FIRST_DAY = date(2017, 11, 30)
 DEMO_DAYS = 15
@@ -72,31 +77,23 @@ def run(
         Console().print(told.renderable())
 
 
-def _make_demo_data(folder: Path, console: object) -> None:
-    from rich.console import Console
-
+def _make_demo_data(folder: Path, console: Console) -> None:
     from winback.demo import make
     from winback.progress import listening
 
-    assert isinstance(console, Console)
     with console.status("making the demo data") as status, listening(status.update):
         make(folder)
 
 
-def _last_day_with_orders(settings: object, console: object) -> date:
+def _last_day_with_orders(settings: Settings, console: Console) -> date:
     """Land what is there and read the last complete day that holds an order."""
-    from rich.console import Console
-
     from winback.clock import utc_now
     from winback.errors import BadInput
     from winback.landing import land
     from winback.ledger import open_ledger
     from winback.progress import listening
-    from winback.settings import Settings
     from winback.warehouse import open_warehouse
 
-    assert isinstance(console, Console)
-    assert isinstance(settings, Settings)
     now = utc_now()
     with (
         console.status("reading your files") as status,
