@@ -41,3 +41,13 @@ def open_warehouse(settings: Settings, *, read_only: bool = False) -> Iterator[d
         yield connection
     finally:
         connection.close()
+
+
+def source_notes(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """Notices of the sources, such as "contact details are invented": shown wherever figures are shown."""
+    present = connection.execute(
+        "select 1 from information_schema.tables where table_schema = 'raw' and table_name = 'source_notes'"
+    ).fetchall()
+    if not present:
+        return []
+    return [note for (note,) in connection.execute("select distinct note from raw.source_notes order by note").fetchall()]

@@ -1,0 +1,5 @@
+"""The marts in a place of their own, that BI tools can hold open while the pipeline runs."""
+
+from winback.publishing.publication import PublishReport, publish
+
+__all__ = ["PublishReport", "publish"]
