@@ -229,7 +229,8 @@ def load_brand(path: Path, around: Surroundings, problems: list[Problem]) -> Bra
             source.problems.append(
                 source.problem(
                     ("sending", "timezone"),
-                    f"found {found(brand.sending.timezone)}; allowed: IANA names such as Europe/Paris{near_miss(brand.sending.timezone, zones)}",
+                    f"found {found(brand.sending.timezone)}; allowed: IANA names such as Europe/Paris"
+                    + near_miss(brand.sending.timezone, zones),
                 )
             )
         quiet = brand.sending.quiet_hours

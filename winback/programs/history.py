@@ -33,7 +33,8 @@ def check_history(around: Surroundings, sources: Mapping[str, tuple[Source, Prog
                 f"{around.label}/{name}.yml",
                 0,
                 "",
-                "is gone, and customers are or were in this program; bring the file back and write status: retired (once a run has seen that, the file may go)",
+                "is gone, and customers are or were in this program; bring the file back and write status: retired "
+                "(once a run has seen that, the file may go)",
             )
     for name, (source, program) in sources.items():
         before = statuses.get(name)

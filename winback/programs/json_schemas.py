@@ -6,14 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from winback.programs.schema import Brand, Program
 
-FILES = {"program.schema.json": Program, "brand.schema.json": Brand}
+FILES: dict[str, type[BaseModel]] = {"program.schema.json": Program, "brand.schema.json": Brand}
 
 
 def json_schema(name: str = "program") -> dict[str, Any]:
     """The JSON Schema of `program` or `brand`, made from the same types that `winback programs check` uses."""
-    schema = FILES[f"{name}.schema.json"].model_json_schema(by_alias=True)
+    schema: dict[str, Any] = FILES[f"{name}.schema.json"].model_json_schema(by_alias=True)
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     if name == "program":
         step = schema["$defs"]["Step"]

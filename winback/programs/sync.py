@@ -15,7 +15,7 @@ from winback.settings import Settings
 if TYPE_CHECKING:
     import duckdb
 
-    from winback.ledger import Ledger
+    from winback.ledger import Ledger, Writer
 
 _VERSION_COLUMNS = {
     "program": "varchar",
@@ -141,7 +141,7 @@ def record(loaded: LoadedPrograms, ledger: Ledger, as_of: datetime, now: datetim
             status = definition.program.status
             # A draft may change many times a day before anyone sees it: its versions begin when it goes live.
             unchanged = known is not None and known["content_hash"] == definition.content_hash
-            if not unchanged and not (status == "draft"):
+            if not unchanged and status != "draft":
                 version = known["version"] + 1 if known else 1
                 effective_at = max(earliest, known["effective_at"]) if known else earliest
                 row = {
@@ -157,8 +157,8 @@ def record(loaded: LoadedPrograms, ledger: Ledger, as_of: datetime, now: datetim
                 writer.audit("program_changed" if known else "program_added", actor=actor, subject=name, details=details, now=now)
                 report.new_versions.append((name, version, effective_at))
             _record_status(writer, name, status, statuses.get(name), earliest, now, actor, report)
-        for name, (status, _) in statuses.items():
-            if name not in loaded.programs and status != "retired":
+        for name, (last_status, _) in statuses.items():
+            if name not in loaded.programs and last_status != "retired":
                 # Nobody ever entered it (the check would have asked for the file): its file may simply go.
                 _record_status(writer, name, "retired", statuses[name], earliest, now, actor, report)
         definition_text, content_hash = policy_json(loaded.brand.sending)
@@ -190,7 +190,7 @@ def _latest_statuses(ledger: Ledger) -> dict[str, tuple[str, datetime]]:
 
 
 def _record_status(
-    writer: Any,
+    writer: Writer,
     name: str,
     status: str,
     known: tuple[str, datetime] | None,
@@ -340,3 +340,14 @@ def approve(settings: Settings, ledger: Ledger, program: str, approved_by: str, 
         if writer.record("approvals", [{"program": program, "version": version, "approved_by": approved_by, "recorded_at": now}]):
             writer.audit("program_approved", actor=approved_by, subject=program, details={"version": version}, now=now)
     return version
+
+
+def next_as_of(settings: Settings, ledger: Ledger, now: datetime) -> datetime:
+    """The as_of from which a change made between runs holds: that of the next run."""
+    last_applied = ledger.last_applied()
+    if last_applied is not None:
+        return last_applied + timedelta(days=1)
+    if settings.clock == "simulated":
+        # The first simulated day is not known yet, and may lie years back: a first version holds from the beginning.
+        return datetime(1970, 1, 1)
+    return now.replace(hour=0, minute=0, second=0, microsecond=0)

@@ -256,7 +256,8 @@ def check_messages(program: Program, source: Source, around: Surroundings, brand
             source.problems.append(
                 source.problem(
                     place,
-                    f'found "{content}", and there is no folder {around.label}/templates/{program.name}/{content}{near_miss(content, known)}',
+                    f'found "{content}", and there is no folder {around.label}/templates/{program.name}/{content}'
+                    + near_miss(content, known),
                 )
             )
             continue
@@ -273,7 +274,8 @@ def check_messages(program: Program, source: Source, around: Surroundings, brand
             path = folder / name
             if not MESSAGE_FILE.fullmatch(name) or _main_or_text(name) is None:
                 allowed = [*MAIN_FILE.values(), "email.txt"]
-                message = f"is no file of a message; allowed: {one_of(allowed)}, and with a language such as email.de.html{near_miss(name, allowed)}"
+                message = f"is no file of a message; allowed: {one_of(allowed)}, and with a language such as email.de.html"
+                message += near_miss(name, allowed)
                 source.problems.append(Problem(around.name(path), 0, "", message))
                 continue
             problems = read_text(path, around.name(path))[1]
@@ -295,7 +297,8 @@ def _messages(around: Surroundings, program: str) -> list[str]:
 
 def _check_file(name: str, text: str, file: str, checker: _Checker, program: Program) -> Iterator[Problem]:
     match = MESSAGE_FILE.fullmatch(name)
-    assert match is not None
+    if match is None:
+        return
     channel, html = match["channel"], match["kind"] == "html"
     parts = take_apart(text)
     yield from (Problem(file, line, "", message) for line, message in parts.findings)

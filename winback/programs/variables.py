@@ -6,6 +6,7 @@ Only what the warehouse can supply stands here. `column` names the column of int
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -119,7 +120,7 @@ def customer_values(row: Mapping[str, Any]) -> dict[str, Any]:
             continue
         key = variable.name.partition(".")[2]
         value = row.get(variable.column)
-        if value != value:  # noqa: PLR0124  (a missing number in a data frame is not equal to itself)
+        if isinstance(value, float) and math.isnan(value):
             value = None
         if key == "extras":
             values[key] = _extras(value)
