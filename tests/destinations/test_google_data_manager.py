@@ -30,7 +30,7 @@ KEYS: dict[str, Any] = {
     "customer_match_terms_accepted": True,
 }
 REQUEST = "126365e1-16d0-4c81-9de9-f362711e250a"
-DONE = {"requestStatusPerDestination": [{"requestStatus": "SUCCESS"}]}
+DONE: dict[str, Any] = {"requestStatusPerDestination": [{"requestStatus": "SUCCESS"}]}
 
 
 def answer(captured: Captured) -> Reply:
@@ -40,7 +40,7 @@ def answer(captured: Captured) -> Reply:
 
 
 def refused(status: int, name: str, *fields: str, reason: str = "INVALID_HEX_ENCODING") -> Reply:
-    violations = [{"field": field, "description": "ann@example.com is no hash", "reason": reason} for field in fields]
+    violations: list[Any] = [{"field": field, "description": "ann@example.com is no hash", "reason": reason} for field in fields]
     details: list[dict[str, Any]] = [
         {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "domain": "datamanager.googleapis.com"},
         {"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": violations},
