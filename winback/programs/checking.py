@@ -11,7 +11,7 @@ from zoneinfo import available_timezones
 
 from winback.errors import BadConfig
 from winback.programs.history import check_history
-from winback.programs.parsing import parse
+from winback.programs.parsing import parse, parse_rest
 from winback.programs.problems import Problem, found, near_miss, one_of
 from winback.programs.schema import Brand, Program
 from winback.programs.source import Source, read_text, read_yaml
@@ -97,6 +97,13 @@ def load_program(path: Path, around: Surroundings, brand: Brand | None) -> tuple
         source.problems.append(Problem(source.file, 0, "", f"found a file that ends in .yaml; rename it to {path.stem}.yml"))
     program = parse(Program, source)
     if program is None:
+        rest, wrong = parse_rest(Program, source, {"name": path.stem, "audience": "x", "steps": [{"day": 0, "task": "x"}]})
+        if rest is not None:
+            found_before = len(source.problems)
+            source.problems.extend(_check_program(path, rest, source, around))
+            check_messages(rest, source, around, brand)
+            later = [problem for problem in source.problems[found_before:] if re.split(r"[.\[]", problem.field)[0] not in wrong]
+            source.problems[found_before:] = later
         return None, None, source
     source.problems.extend(_check_program(path, program, source, around))
     check_messages(program, source, around, brand)

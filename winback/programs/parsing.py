@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -51,6 +52,23 @@ def parse(model: type[Parsed], source: Source) -> Parsed | None:
     return None if source.problems else parsed
 
 
+def parse_rest(model: type[Parsed], source: Source, stand_ins: Mapping[str, Any]) -> tuple[Parsed | None, set[str]]:
+    """What can be read of a file that has problems: (value, fields left out), so that the rest can be checked at the same time.
+
+    Needed fields that are wrong are taken from `stand_ins`.
+    """
+    if not isinstance(source.data, dict):
+        return None, set()
+    data = {key: value for key, value in source.data.items() if key in _field_names(model)}
+    wrong: set[str] = set()
+    try:
+        model.model_validate(data)
+    except ValidationError as failure:
+        wrong = {str(error["loc"][0]) for error in failure.errors(include_url=False)}
+    rest = {key: value for key, value in data.items() if key not in wrong}
+    return model.model_validate({**{key: value for key, value in stand_ins.items() if key in wrong}, **rest}), wrong
+
+
 def _problem(model: type[BaseModel], source: Source, error: Any) -> Problem:
     place: Place = tuple(part for part in error["loc"] if part not in _UNION_TAGS)
     kind, context, value = error["type"], error.get("ctx", {}), error["input"]
@@ -65,6 +83,9 @@ def _problem(model: type[BaseModel], source: Source, error: Any) -> Problem:
         return source.problem(place, f"is missing; {_description(around, place[-1])}")
     allowed = _allowed(model, place)
     if kind in ("literal_error", "enum"):
+        if place == ("cadence",) and isinstance(value, str):
+            every = "biweekly" if value.lower().startswith("bi") else "weekly"
+            return source.problem(place, f"found {found(value)}; allowed: daily, or a day as well; did you mean {{every: {every}, on: monday}}?")
         return source.problem(place, f"found {found(value)}; allowed: {one_of(allowed)}{near_miss(value, allowed)}")
     return source.problem(place, _message(kind, context, value, allowed))
 
@@ -87,9 +108,9 @@ def _message(kind: str, context: dict[str, Any], value: object, allowed: list[st
         case "model_type" | "model_attributes_type" | "dict_type":
             return f"found {quoted}; fields are expected" + (f": {one_of(allowed)}" if allowed else "")
         case "greater_than_equal" | "greater_than":
-            return f"found {quoted}; allowed: {context.get('ge', context.get('gt'))} or more"
+            return f"found {quoted}; allowed: {context.get('ge', context.get('gt')):g} or more"
         case "less_than_equal" | "less_than":
-            return f"found {quoted}; allowed: {context.get('le', context.get('lt'))} or less"
+            return f"found {quoted}; allowed: {context.get('le', context.get('lt')):g} or less"
         case "string_pattern_mismatch":
             pattern = str(context["pattern"])
             return f"found {quoted}; allowed: {_PATTERNS.get(pattern, 'text like ' + pattern)}"

@@ -60,4 +60,4 @@ def one_of(allowed: Iterable[str]) -> str:
     """Allowed words as a list for people; long lists are cut."""
     words = list(allowed)
     shown = ", ".join(words[:30])
-    return shown + (f" and {len(words) - 30} more" if len(words) > 30 else "")
+    return (shown or "none, for there is nothing yet") + (f" and {len(words) - 30} more" if len(words) > 30 else "")

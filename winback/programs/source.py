@@ -83,7 +83,7 @@ def read_yaml(path: Path, file: str) -> Source:
         aliases = [token for token in yaml.scan(text, Loader=yaml.SafeLoader) if isinstance(token, yaml.AliasToken | yaml.AnchorToken)]
     except yaml.MarkedYAMLError as problem:
         mark = problem.problem_mark or problem.context_mark
-        message = f"is not YAML: {problem.problem or problem.context}"
+        message = f"is not YAML: {problem.problem or problem.context}".replace("'<stream end>'", "the end of the file")
         if problem.problem == "mapping values are not allowed here":
             message += "; a text with a colon needs quotation marks around it"
         source.problems.append(Problem(file, mark.line + 1 if mark else 0, "", message))
@@ -113,6 +113,9 @@ def read_yaml(path: Path, file: str) -> Source:
 
 def _value(node: yaml.Node, place: Place, source: Source) -> Any:
     source.lines.setdefault(place, node.start_mark.line + 1)
+    if not node.tag.startswith("tag:yaml.org,2002:") or node.tag.startswith("tag:yaml.org,2002:python"):
+        source.problems.append(source.problem(place, f"found the tag {node.tag.replace('tag:yaml.org,2002:', '!!')}; write a plain value"))
+        return None
     if isinstance(node, yaml.MappingNode):
         values: dict[str, Any] = {}
         for key_node, value_node in node.value:
@@ -130,9 +133,6 @@ def _value(node: yaml.Node, place: Place, source: Source) -> Any:
         return values
     if isinstance(node, yaml.SequenceNode):
         return [_value(item, (*place, position), source) for position, item in enumerate(node.value)]
-    if not node.tag.startswith("tag:yaml.org,2002:"):
-        source.problems.append(source.problem(place, f"found the tag {node.tag}; write a plain value"))
-        return None
     return _scalar(node)
 
 
