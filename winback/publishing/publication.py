@@ -76,6 +76,11 @@ class PublishReport:
             "dictionary": str(self.dictionary),
         }
 
+    def metadata(self) -> dict[str, str | int]:
+        """Flat, for the Dagster UI, where the row counts can be plotted over days."""
+        flat = {name: value for name, value in self.as_dict().items() if name != "rows"}
+        return flat | {f"rows of {mart}": count for mart, count in self.rows.items()}
+
 
 def publish(
     settings: Settings, connection: duckdb.DuckDBPyConnection, run_id: str, as_of: datetime, *, now: datetime | None = None

@@ -22,6 +22,7 @@ KNOWN_STATUSES = (
     "refunded",
     "voided",
     "cancelled",
+    "canceled",
     "completed",
     "complete",
     "fulfilled",
@@ -153,6 +154,11 @@ class Check:
     tolerated: Callable[[Limits], float] | None = None
     observed: Callable[[Moment], str] | None = None
 
+    @property
+    def blocking(self) -> bool:
+        """Whether a failure can stop the day, unless `levels` of `sources/checks.yml` says otherwise."""
+        return self.severity == "blocking"
+
 
 def _literal(value: float | datetime) -> str:
     return f"timestamp '{value:%Y-%m-%d %H:%M:%S}'" if isinstance(value, datetime) else repr(value)
@@ -160,7 +166,7 @@ def _literal(value: float | datetime) -> str:
 
 def _among(column: str, values: tuple[str, ...]) -> NoRows:
     listed = ", ".join("'" + value.lower().replace("'", "''") + "'" for value in values)
-    return NoRows(f"select * from {{batch}} where lower(trim({column})) not in ({listed})")
+    return NoRows(f"select * from {{batch}} where lower({column}) not in ({listed})")
 
 
 def _plausible(column: str, limits: Limits, moment: Moment) -> Between:

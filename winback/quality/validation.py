@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from winback.quality.limits import Limits, load_limits
 from winback.quality.results import CheckResult
 from winback.quality.suites import CHECKS, SAMPLES, Check, Moment
 from winback.settings import Settings
+from winback.warehouse import open_warehouse
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, ExecutionContext
@@ -28,16 +29,21 @@ SAMPLE_SIZE = 10
 
 
 def validate(
-    settings: Settings, connection: duckdb.DuckDBPyConnection, as_of: datetime, *, now: datetime | None = None, limits: Limits | None = None
+    settings: Settings,
+    as_of: datetime,
+    *,
+    connection: duckdb.DuckDBPyConnection | None = None,
+    now: datetime | None = None,
+    limits: Limits | None = None,
 ) -> list[CheckResult]:
     """Check the raw tables: some 40 expectations in a second or two, most of it the import of Great Expectations.
 
     Parameters
     ----------
-    connection
-        The open warehouse. DuckDB gives a file to one process and one configuration, so the checks run on cursors of this connection.
     as_of
         Instant that the run reasons about: freshness looks only at orders before it.
+    connection
+        The warehouse, where it is open already; the checks run on cursors of it and see what is committed. Default: opened here.
     now
         Instant after which a timestamp is in the future, whatever the day that is being replayed. Default: the present.
     limits
@@ -46,7 +52,7 @@ def validate(
     Returns
     -------
     list of CheckResult
-        In the order of `CHECKS`; `require_passed` stops the day on the blocking ones.
+        One per check, in the order of `CHECKS`; `require_passed` stops the day on the blocking ones.
 
     Raises
     ------
@@ -54,14 +60,16 @@ def validate(
         `sources/checks.yml` is wrong.
     BadInput
         A raw table is missing: nothing has been landed.
+    Busy
+        Another process has the warehouse open.
     """
     if limits is None:
         limits = load_limits(settings, {check.name for check in CHECKS})
     moment = Moment(as_of=as_of, now=now or utc_now())
-    wanted = [check for check in CHECKS if limits.levels.get(check.name) != "off"]
-    _require_tables(connection, {check.table for check in wanted})
-    counts = _count_unexpected(connection, wanted, limits, moment)
-    return [_result(connection, check, limits, moment, *counts[check.name]) for check in wanted]
+    with nullcontext(connection) if connection else open_warehouse(settings) as warehouse:
+        _require_tables(warehouse, {check.table for check in CHECKS})
+        counts = _count_unexpected(warehouse, [check for check in CHECKS if limits.levels.get(check.name) != "off"], limits, moment)
+        return [_result(warehouse, check, limits, moment, *counts[check.name]) if check.name in counts else _off(check) for check in CHECKS]
 
 
 def _require_tables(connection: duckdb.DuckDBPyConnection, tables: set[str]) -> None:
@@ -71,6 +79,21 @@ def _require_tables(connection: duckdb.DuckDBPyConnection, tables: set[str]) -> 
     missing = sorted(tables - found)
     if missing:
         raise BadInput(f"The warehouse has no raw.{missing[0]}: nothing has been landed. Run `winback run`, or the landing assets, first.")
+
+
+def _off(check: Check) -> CheckResult:
+    return CheckResult(
+        name=check.name,
+        table=check.table,
+        passed=True,
+        blocking=False,
+        checked_count=0,
+        unexpected_count=0,
+        observed="switched off in sources/checks.yml",
+        sample_keys=(),
+        description=check.description,
+        damage=check.damage,
+    )
 
 
 def _result(
