@@ -1,0 +1,528 @@
+"""Sending what is due: claim, look once more, render, send, record. Killed anywhere, it neither loses nor doubles."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from hashlib import md5, sha256
+from itertools import groupby
+from random import Random
+from typing import Any
+
+import duckdb
+
+from winback.clock import unguessable_token
+from winback.delivery.pace import Circuit, Rate, Timer, backoff
+from winback.delivery.queue import DISPATCHED, Item, Queue, claim, workers_at_work
+from winback.delivery.rendering import Renderer
+from winback.destinations import Destinations
+from winback.destinations.base import (
+    AUDIENCE_TOO_SMALL,
+    DEAD_TOKEN,
+    AudienceChange,
+    AudienceDestination,
+    AudienceOperation,
+    Capabilities,
+    Channel,
+    Contact,
+    FollowsUp,
+    Message,
+    MessageDestination,
+    Outcome,
+    Result,
+)
+from winback.destinations.http import InDoubt
+from winback.errors import RejectItem, RetryLater, StopRun
+from winback.ledger import Ledger
+from winback.settings import Settings
+
+LEASE = timedelta(minutes=15)
+CLAIMED_AT_ONCE = 500
+_IN_DOUBT_AT_ONCE = 50
+_TOO_SMALL_WAIT = 24 * 3600.0
+_SKIPPED = "skipped"
+
+Sendable = Message | AudienceChange
+
+
+@dataclass(slots=True)
+class DispatchReport:
+    """What one dispatch did. `outcomes`: {lane: {outcome: n}}; `reasons`: {outcome: {reason: n}} of everything not accepted;
+    `waiting`: open items that are not due, by why; `stopped`: destinations that were given up, with the reason."""
+
+    now: datetime
+    outcomes: dict[str, Counter[str]] = field(default_factory=dict)
+    reasons: dict[str, Counter[str]] = field(default_factory=dict)
+    waiting: dict[str, int] = field(default_factory=dict)
+    stopped: dict[str, str] = field(default_factory=dict)
+    claimed: int = 0
+
+    def total(self, outcome: str) -> int:
+        """How many items ended this way, over all lanes."""
+        return sum(counts[outcome] for counts in self.outcomes.values())
+
+    def count(self, lane: str, outcome: str, reason: str) -> None:
+        self.outcomes.setdefault(lane, Counter())[outcome] += 1
+        if outcome != Outcome.ACCEPTED:
+            self.reasons.setdefault(outcome, Counter())[reason or "no reason given"] += 1
+
+    def metadata(self) -> dict[str, Any]:
+        """Counts only, for logs and user interfaces."""
+        values = {
+            "claimed": self.claimed,
+            "outcomes": {lane: dict(counts) for lane, counts in self.outcomes.items()},
+            "reasons": {outcome: dict(counts.most_common(20)) for outcome, counts in self.reasons.items()},
+            "waiting": dict(self.waiting),
+        }
+        return {**values, "stopped": self.stopped} if self.stopped else values
+
+
+def dispatch(
+    settings: Settings,
+    connection: duckdb.DuckDBPyConnection,
+    ledger: Ledger,
+    destinations: Destinations,
+    now: datetime,
+    *,
+    renderer: Renderer | None = None,
+    clock: Callable[[], datetime] | None = None,
+    chance: Random | None = None,
+    timer: Timer | None = None,
+    linger: timedelta = timedelta(0),
+    lease: timedelta = LEASE,
+) -> DispatchReport:
+    """Send everything that is due at `now` (naive UTC) and record what became of it.
+
+    Parameters
+    ----------
+    clock
+        Tells the time while a long dispatch goes on; without it time stands still at `now` (simulations, tests).
+    renderer
+        Default: the programs of the ledger with brand.yml.
+    linger
+        How long to wait, at most, for items that may be tried again soon. Needs `clock`.
+    lease
+        How long a claim holds; after it, another dispatcher takes the item to be in doubt.
+
+    Raises
+    ------
+    BadConfig
+        programs/ or brand.yml cannot be read.
+    """
+    run = _Run(
+        connection,
+        ledger,
+        destinations,
+        renderer or _program_renderer(settings, ledger),
+        clock or (lambda: now),
+        chance or Random(),  # noqa: S311  (jitter, not secrets)
+        timer or Timer(),
+        lease,
+        time_passes=clock is not None,
+    )
+    deadline = now + linger
+    while True:
+        progress = run.one_pass()
+        if progress:
+            continue
+        wake = run.next_retry
+        if clock is None or wake is None or wake > deadline:
+            break
+        run.timer.sleep(max(0.0, (wake - clock()).total_seconds()))
+    run.finish()
+    return run.report
+
+
+def _program_renderer(settings: Settings, ledger: Ledger) -> Renderer:
+    from winback.delivery.rendering import ProgramRenderer
+    from winback.programs import load_programs
+
+    return ProgramRenderer(ledger, load_programs(settings).brand)
+
+
+class _Run:
+    """One dispatch: passes over the queue until nothing more can be done now."""
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        ledger: Ledger,
+        destinations: Destinations,
+        renderer: Renderer,
+        clock: Callable[[], datetime],
+        chance: Random,
+        timer: Timer,
+        lease: timedelta,
+        *,
+        time_passes: bool,
+    ) -> None:
+        self.connection = connection
+        self.ledger = ledger
+        self.renderer = renderer
+        self.clock = clock
+        self.timer = timer
+        self.lease = lease
+        self.time_passes = time_passes
+        self.worker = f"{os.getpid()}-{unguessable_token(6)}"
+        self.report = DispatchReport(clock())
+        self.next_retry: datetime | None = None
+        self._destinations = destinations
+        self._chance = chance
+        # The warehouse connection, the random generator and the report are used by one lane at a time.
+        self.lock = threading.Lock()
+        self._circuits: dict[str, Circuit] = {}
+        self._rates: dict[str, Rate] = {}
+        self._open_since: datetime | None = None
+
+    def one_pass(self) -> int:
+        """Work through what is due now; returns how many items were claimed."""
+        before = self.report.claimed
+        queue = Queue(self.connection, self.ledger, self.clock())
+        try:
+            found = [self._lane(queue, kind, name) for kind, name in queue.lanes()]
+            lanes = [lane for lane in found if lane is not None and not lane.circuit.is_open]
+            if len(lanes) == 1:
+                lanes[0].work()
+            elif lanes:
+                # One thread per lane: a slow or failing provider holds up nobody else.
+                with ThreadPoolExecutor(len(lanes), thread_name_prefix="lane") as pool:
+                    for future in [pool.submit(lane.work) for lane in lanes]:
+                        future.result()
+            self.report.waiting = queue.waiting()
+            self.next_retry = queue.next_retry()
+            self._open_since = queue.oldest_open()
+        finally:
+            queue.close()
+        return self.report.claimed - before
+
+    def finish(self) -> None:
+        """Note how it went, and from which day on items may still be open."""
+        for name, circuit in self._circuits.items():
+            if circuit.is_open:
+                self.report.stopped[name] = circuit.reason
+        if not self.report.claimed or self._open_since is None:
+            return
+        details = {"open_since": self._open_since.isoformat(" "), **self.report.metadata()}
+        self.ledger.audit(DISPATCHED, actor="winback", subject=self.worker, details=details, now=self.clock())
+
+    def wait_before_retry(self, attempt: int, asked: float | None) -> timedelta:
+        with self.lock:
+            return timedelta(seconds=backoff(attempt, asked, self._chance))
+
+    def _lane(self, queue: Queue, kind: str, name: str) -> _Lane | None:
+        target: MessageDestination | AudienceDestination | None
+        target = self._destinations.messages.get(Channel(name)) if kind == "messages" else self._destinations.audiences.get(name)
+        if target is None:
+            what = f"channel {name}" if kind == "messages" else f"ad platform {name}"
+            self.report.stopped[what] = "something is due, and there is no destination for it; name one in destinations.yml"
+            return None
+        circuit = self._circuits.setdefault(target.name, Circuit())
+        rate = self._rates.setdefault(target.name, Rate(target.capabilities.rate_per_second, self.timer))
+        lane_type = _MessageLane if kind == "messages" else _AudienceLane
+        return lane_type(self, queue, kind, name, target, circuit, rate)
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Claimed items on their way: what was decided without sending, and the calls that are out.
+
+    The text of a result says what it is: `answered` by the destination, `skipped`, put off until `later`, or `closed` while in doubt.
+    """
+
+    lease_until: datetime
+    results: list[tuple[Item, str, Result]] = field(default_factory=list)
+    calls: list[tuple[list[Item], Future[list[Result]] | list[Result]]] = field(default_factory=list)
+
+
+class _Lane:
+    """Everything due for one channel or ad platform, through one destination."""
+
+    def __init__(
+        self,
+        run: _Run,
+        queue: Queue,
+        kind: str,
+        name: str,
+        target: Any,
+        circuit: Circuit,
+        rate: Rate,
+    ) -> None:
+        self.run = run
+        self.queue = queue
+        self.kind = kind
+        self.name = name
+        self.target = target
+        self.circuit = circuit
+        self.rate = rate
+        self.can: Capabilities = target.capabilities
+        self.label = name if kind == "messages" else f"ads:{name}"
+
+    def work(self) -> None:
+        """Claim and send page after page. While one page is with the provider, the next is made ready."""
+        size = self._claim_size()
+        with self.run.lock:
+            end = self.queue.size(self.kind, self.name)
+        pool = ThreadPoolExecutor(self.can.concurrency, thread_name_prefix=self.label) if self.can.concurrency > 1 else None
+        under_way: deque[_Batch] = deque()
+        try:
+            for after in range(0, end, size):
+                if self.circuit.is_open:
+                    break
+                with self.run.lock:
+                    items = self.queue.page(self.kind, self.name, after, size)
+                under_way.append(self._begin(items, pool))
+                if len(under_way) > (1 if pool else 0):
+                    self._record(under_way.popleft())
+        finally:
+            while under_way:
+                self._record(under_way.popleft())
+            if pool is not None:
+                pool.shutdown()
+
+    def _claim_size(self) -> int:
+        """Large enough for cheap commits, small enough that a killed dispatcher leaves little in doubt."""
+        size = CLAIMED_AT_ONCE if self.can.idempotent else max(_IN_DOUBT_AT_ONCE, self.can.concurrency * 2)
+        if self.can.rate_per_second:
+            size = min(size, max(1, int(self.can.rate_per_second * 60)))
+        return max(size, self.can.batch_size)
+
+    def _begin(self, items: list[Item], pool: ThreadPoolExecutor | None) -> _Batch:
+        now = self.run.clock()
+        batch = _Batch(now + self.run.lease)
+        modes = {item.item_id: self.mode(item) for item in items if item.in_doubt}
+        repeatable = frozenset(item_id for item_id, mode in modes.items() if mode != "leave") | {
+            # What stays unknown for good is claimed once more, to say so.
+            item.item_id for item in items if item.state == "unknown"
+        }  # fmt: skip
+        won, left = claim(self.run.ledger, items, self.run.worker, now, self.run.lease, repeatable=repeatable)
+        if self.can.rate_per_second:
+            self.rate.share(workers_at_work(self.run.ledger, now))
+        with self.run.lock:
+            self.run.report.claimed += len(won) + left
+            for _ in range(left):
+                self.run.report.count(self.label, Outcome.UNKNOWN, "the dispatcher ended before the answer was recorded")
+        ask: list[tuple[Item, Sendable]] = []
+        send: list[tuple[Item, Sendable]] = []
+        for item in won:
+            mode = modes.get(item.item_id, "send")
+            early = self._early(item, mode)
+            if early is not None:
+                batch.results.append((item, *early))
+                continue
+            try:
+                made = self.make(item)
+            except RejectItem as refusal:
+                batch.results.append((item, "answered", Result(Outcome.REJECTED, refusal.reason)))
+                continue
+            except Exception as problem:  # noqa: BLE001  (one message that cannot be made must not keep the others from leaving)
+                batch.results.append((item, "answered", Result(Outcome.DEFERRED, f"could not be made: {type(problem).__name__}")))
+                continue
+            (ask if mode == "ask" else send).append((item, made))
+        for asked, part in ((True, ask), (False, send)):
+            for chunk in self.chunks(part):
+                self._submit(batch, chunk, asked, pool)
+        return batch
+
+    def _early(self, item: Item, mode: str) -> tuple[str, Result] | None:
+        """What is decided about an item without calling the destination; None where it is called."""
+        if not item.in_doubt:
+            if item.decision == "skip":
+                return _SKIPPED, Result(Outcome.REJECTED, item.reason)
+            return ("later", Result(Outcome.DEFERRED, item.reason)) if item.decision == "defer" else None
+        # It may have arrived, so it can no longer be said to be skipped. Where it can be asked about it is, whatever has happened since.
+        if mode == "leave" or (item.decision == "skip" and (mode != "ask" or item.reason == "expired")):
+            return "closed", Result(Outcome.UNKNOWN, f"in doubt, and then {item.reason or 'cannot be repeated'}")
+        return ("later", Result(Outcome.UNKNOWN, item.reason)) if item.decision == "defer" and mode != "ask" else None
+
+    def _submit(self, batch: _Batch, chunk: list[tuple[Item, Sendable]], asked: bool, pool: ThreadPoolExecutor | None) -> None:
+        items = [item for item, _ in chunk]
+        things = [thing for _, thing in chunk]
+
+        def call() -> list[Result]:
+            return self._call(things, items, asked, batch.lease_until)
+
+        batch.calls.append((items, pool.submit(call) if pool else call()))
+
+    def _call(self, things: Sequence[Sendable], items: Sequence[Item], asked: bool, lease_until: datetime) -> list[Result]:
+        """One call of the destination; whatever goes wrong becomes one result per item."""
+        not_sent = Outcome.UNKNOWN if asked else Outcome.DEFERRED
+        if self.circuit.is_open:
+            return [Result(not_sent, "not sent: the destination was given up for this run")] * len(things)
+        self.rate.wait()
+        now = self.run.clock()
+        if now >= lease_until:
+            # Another dispatcher may hold these by now.
+            return [Result(not_sent, "not sent: the claim ran out while waiting")] * len(things)
+        try:
+            results = self.ask(things, items, now) if asked else self.hand_over(things, now)
+        except RetryLater as later:
+            self.circuit.failed(later.reason)
+            if later.after is not None and self.run.time_passes:
+                self.rate.pause(later.after)
+            return [Result(not_sent, later.reason, retry_after=later.after)] * len(things)
+        except RejectItem as refusal:
+            self.circuit.succeeded()
+            if len(things) == 1:
+                return [Result(Outcome.UNKNOWN if asked else Outcome.REJECTED, refusal.reason)]
+            # The provider names no item: halves find the bad one.
+            middle = len(things) // 2
+            return [
+                *self._call(things[:middle], items[:middle], asked, lease_until),
+                *self._call(things[middle:], items[middle:], asked, lease_until),
+            ]
+        except StopRun as stop:
+            self.circuit.stop(str(stop))
+            return [Result(not_sent, str(stop))] * len(things)
+        except InDoubt as doubt:
+            self.circuit.failed(doubt.reason)
+            return [Result(Outcome.UNKNOWN, doubt.reason)] * len(things)
+        except Exception as problem:  # noqa: BLE001  (a destination that chokes on one message must not keep the others from leaving)
+            reason = f"{self.target.name} failed with {type(problem).__name__}"
+            self.circuit.failed(reason)
+            return [Result(Outcome.UNKNOWN, reason)] * len(things)
+        if len(results) != len(things):
+            reason = f"{self.target.name} answered {len(results)} results for {len(things)} items"
+            self.circuit.failed(reason)
+            return [Result(Outcome.UNKNOWN, reason)] * len(things)
+        self.circuit.succeeded()
+        return results
+
+    def _record(self, batch: _Batch) -> None:
+        """Write down what became of a batch, in one commit."""
+        now = self.run.clock()
+        for items, answer in batch.calls:
+            results = answer.result() if isinstance(answer, Future) else answer
+            batch.results += [(item, "answered", result) for item, result in zip(items, results, strict=True)]
+        rows = []
+        dead = []
+        for item, kind, result in batch.results:
+            rows.append(
+                {
+                    "item_id": item.item_id,
+                    "attempt": item.attempts + 1,
+                    "outcome": _SKIPPED if kind == _SKIPPED else result.outcome.value,
+                    "reason": result.reason or None,
+                    "provider_id": result.provider_id or None,
+                    "retry_at": self._retry_at(item, kind, result, now),
+                    "destination": self.target.name,
+                    "recorded_at": now,
+                }
+            )
+            if result.outcome is Outcome.REJECTED and result.reason == DEAD_TOKEN:
+                dead.append(item)
+        with self.run.ledger.writing() as writer:
+            writer.record("outcomes", rows)
+            writer.record("suppressions", [_dead_token(item, self.target.name, now) for item in dead])
+        with self.run.lock:
+            for row in rows:
+                self.run.report.count(self.label, row["outcome"], row["reason"] or "")
+
+    def _retry_at(self, item: Item, kind: str, result: Result, now: datetime) -> datetime | None:
+        if kind == "later":
+            return item.retry_at
+        if kind != "answered":
+            return None
+        if result.outcome is Outcome.DEFERRED:
+            asked = _TOO_SMALL_WAIT if result.reason == AUDIENCE_TOO_SMALL and result.retry_after is None else result.retry_after
+            return now + self.run.wait_before_retry(item.attempts + 1, asked)
+        if result.outcome is Outcome.UNKNOWN:
+            in_doubt = replace(item, state="unknown", provider_id=result.provider_id or item.provider_id)
+            if self.mode(in_doubt) != "leave":
+                wait = self.run.wait_before_retry(item.attempts + 1, result.retry_after)
+                return now + max(wait, timedelta(seconds=self.can.ask_after))
+        return None
+
+    # What differs between messages and audience changes
+
+    def mode(self, item: Item) -> str:
+        """What to do with an item in doubt: repeat, ask or leave."""
+        raise NotImplementedError
+
+    def make(self, item: Item) -> Sendable:
+        """The item as the destination takes it; raises RejectItem."""
+        raise NotImplementedError
+
+    def chunks(self, things: list[tuple[Item, Sendable]]) -> Iterator[list[tuple[Item, Sendable]]]:
+        """Parts that may go out in one call; smaller ones after each failure, so that an item that spoils its batch is soon alone."""
+        for shift, group in groupby(things, key=lambda thing: _halvings(thing[0])):
+            part = list(group)
+            size = max(1, self.can.batch_size >> shift)
+            for start in range(0, len(part), size):
+                yield part[start : start + size]
+
+    def hand_over(self, things: Sequence[Any], now: datetime) -> list[Result]:
+        raise NotImplementedError
+
+    def ask(self, things: Sequence[Any], items: Sequence[Item], now: datetime) -> list[Result]:
+        raise NotImplementedError
+
+
+class _MessageLane(_Lane):
+    def mode(self, item: Item) -> str:  # noqa: ARG002
+        return "repeat" if self.can.idempotent else "ask" if self.can.can_ask else "leave"
+
+    def make(self, item: Item) -> Message:
+        return self.run.renderer.render(item)
+
+    def hand_over(self, things: Sequence[Message], now: datetime) -> list[Result]:
+        return list(self.target.send(things, now))
+
+    def ask(self, things: Sequence[Message], items: Sequence[Item], now: datetime) -> list[Result]:  # noqa: ARG002
+        return list(self.target.resolve(things, now))
+
+
+class _AudienceLane(_Lane):
+    def mode(self, item: Item) -> str:
+        if item.provider_id and isinstance(self.target, FollowsUp):
+            return "ask"
+        return "repeat" if self.can.idempotent else "leave"
+
+    def make(self, item: Item) -> AudienceChange:
+        row = item.row
+        contact = None
+        if self.can.needs_contact:
+            contact = Contact(row["customer_id"], row["email"], row["phone"], row["first_name"], row["last_name"], row["country"])
+        return AudienceChange(
+            change_id=item.item_id,
+            audience=row["audience"],
+            customer_id=row["customer_id"],
+            operation=AudienceOperation(row["operation"]),
+            identifiers=tuple((kind, value) for kind, value in json.loads(row["identifiers"])),
+            contact=contact,
+        )
+
+    def chunks(self, things: list[tuple[Item, Sendable]]) -> Iterator[list[tuple[Item, Sendable]]]:
+        """Changes of one audience and one operation per call."""
+        for _, group in groupby(things, key=lambda thing: (thing[0].row["audience"], thing[0].row["operation"])):
+            yield from super().chunks(list(group))
+
+    def hand_over(self, things: Sequence[AudienceChange], now: datetime) -> list[Result]:
+        return list(self.target.change(things, now))
+
+    def ask(self, things: Sequence[AudienceChange], items: Sequence[Item], now: datetime) -> list[Result]:
+        return list(self.target.resolve_changes(things, [item.provider_id for item in items], now))
+
+
+def _halvings(item: Item) -> int:
+    return 2 * item.attempts if item.in_doubt else 2 * max(0, item.attempts - 2)
+
+
+def _dead_token(item: Item, destination: str, now: datetime) -> Mapping[str, Any]:
+    """The app is gone from this device: its token is not used again."""
+    hashed = sha256(item.row["address"].encode()).hexdigest()
+    return {
+        "suppression_id": md5(f"{DEAD_TOKEN}|{hashed}".encode(), usedforsecurity=False).hexdigest(),
+        "operation": "add",
+        "address_hash": hashed,
+        "channel": "push",
+        "reason": DEAD_TOKEN,
+        "starts_at": now,
+        "source": destination,
+        "recorded_at": now,
+    }

@@ -1,0 +1,84 @@
+"""From a due message to what the destination gets: the words of the version that the customer entered."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Protocol
+
+from winback.destinations.base import Channel, Message
+from winback.errors import RejectItem
+from winback.ledger import Ledger
+
+if TYPE_CHECKING:
+    from winback.delivery.queue import Item
+    from winback.programs.schema import Brand
+    from winback.programs.versions import Definition
+
+
+class Renderer(Protocol):
+    """Makes a message from a due item; `item.row` has the columns of the queue (customer, address, program, content, offer code)."""
+
+    def render(self, item: Item) -> Message:
+        """Raises `RejectItem` where this item can never be rendered."""
+        ...
+
+
+class ProgramRenderer:
+    """Renders with `winback.programs` from the definitions that the ledger keeps."""
+
+    def __init__(self, ledger: Ledger, brand: Brand) -> None:
+        self._ledger = ledger
+        self._brand = brand
+        self._definitions: dict[tuple[str, int], Definition] = {}
+
+    def render(self, item: Item) -> Message:
+        from winback.programs.rendering import render
+        from winback.programs.variables import IssuedOffer, links_for
+
+        row = item.row
+        definition = self._definition(row["program"], row["version"])
+        offer = None
+        if definition.program.offer is not None and row["offer_code"]:
+            days = definition.program.offer.expires_after_days
+            # The code holds from the first message of the journey that can name it.
+            expires_on = (row["as_of"] + timedelta(days=days)).date() if days else None
+            offer = IssuedOffer(row["offer_code"], definition.program.offer.percent, days, expires_on)
+        links = links_for(self._brand, item.item_id)
+        rendered = render(definition, row["content"], row["channel"], row, self._brand, links, offer)
+        return Message(
+            message_id=item.item_id,
+            channel=Channel(row["channel"]),
+            customer_id=row["customer_id"],
+            to=row["address"],
+            program=row["program"],
+            program_version=row["version"],
+            step_no=row["step_no"],
+            content=row["content"],
+            subject=rendered.subject or rendered.title,
+            text=rendered.text,
+            html=rendered.html,
+            preheader=rendered.preheader,
+            to_name=_display_name(row),
+            language=rendered.language,
+            unsubscribe_url=links.unsubscribe,
+            unsubscribe_mailto=self._brand.unsubscribe.mailto,
+            data={"url": links.shop} if row["channel"] == Channel.PUSH else {},
+        )
+
+    def _definition(self, program: str, version: int) -> Definition:
+        found = self._definitions.get((program, version))
+        if found is None:
+            from winback.programs.versions import Definition
+
+            rows = self._ledger.rows("program_versions", program=program, version=version)
+            if not rows:
+                raise RejectItem(f"the ledger has no version {version} of {program}")
+            found = self._definitions[(program, version)] = Definition.from_json(rows[0]["definition"], rows[0]["content_hash"])
+        return found
+
+
+def _display_name(row: dict[str, Any]) -> str:
+    from winback.programs.variables import customer_values
+
+    values = customer_values({"first_name": row["first_name"], "last_name": row["last_name"]})
+    return " ".join(name for name in (values["first_name"], values["last_name"]) if name)

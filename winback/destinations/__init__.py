@@ -1,0 +1,91 @@
+"""Where messages and audience changes go. `open_destinations` opens what destinations.yml names; the outbox takes everything else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self, cast
+
+from winback.destinations.base import AudienceDestination, Channel, MessageDestination
+from winback.destinations.config import Context, DestinationsConfig, Sender, load_destinations
+from winback.errors import BadConfig
+from winback.settings import Settings
+
+PLATFORMS = {"meta": "meta", "google": "google_data_manager", "tiktok": "tiktok"}
+"""Ad platforms as programs name them: the destination that serves each."""
+
+_Live = dict[str, MessageDestination | AudienceDestination]
+
+
+@dataclass(frozen=True, slots=True)
+class Destinations:
+    """Open destinations: one per channel of messages, one per ad platform. Channels may share one."""
+
+    messages: Mapping[Channel, MessageDestination] = field(default_factory=dict)
+    audiences: Mapping[str, AudienceDestination] = field(default_factory=dict)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        opened: dict[int, MessageDestination | AudienceDestination] = {}
+        everything: list[MessageDestination | AudienceDestination] = [*self.messages.values(), *self.audiences.values()]
+        for destination in everything:
+            opened[id(destination)] = destination
+        for one in opened.values():
+            one.close()
+
+
+def open_destinations(settings: Settings, *, sender: Sender | None = None, environment: Mapping[str, str] | None = None) -> Destinations:
+    """Open a destination for every channel and ad platform: the live one where destinations.yml says so, else the local outbox.
+
+    With the simulated clock everything goes to the outbox, whatever the file says. `environment` holds the secrets (default: that of
+    this process).
+
+    Raises
+    ------
+    BadConfig
+        destinations.yml is wrong, or a credential that it names is not in the environment.
+    """
+    from winback.destinations.faults import Faults
+    from winback.destinations.local import LocalAudiences, LocalOutbox
+
+    config = load_destinations(settings.project)
+    context = Context(os.environ if environment is None else environment, sender)
+    is_real = settings.clock == "real"
+    outbox = LocalOutbox(settings.outbox, sender=sender, faults=Faults.parse(settings.outbox_faults))
+    live: _Live = {}
+    messages: dict[Channel, MessageDestination] = {}
+    audiences: dict[str, AudienceDestination] = {}
+    for channel in (Channel.EMAIL, Channel.SMS, Channel.PUSH, Channel.TASK):
+        names = config.names(channel) if is_real and config.is_live(channel) else ()
+        messages[channel] = _message_destination(config, names[0], context, live) if names else outbox
+    ads = set(config.names(Channel.ADS)) if is_real and config.is_live(Channel.ADS) else set()
+    for platform, name in PLATFORMS.items():
+        if name in ads:
+            audiences[platform] = _audience_destination(config, name, context, live)
+        else:
+            audiences[platform] = LocalAudiences(settings.outbox, platform, faults=Faults.parse(settings.outbox_faults))
+    if not any(destination is outbox for destination in messages.values()):
+        outbox.close()
+    return Destinations(messages, audiences)
+
+
+def _message_destination(config: DestinationsConfig, name: str, context: Context, live: _Live) -> MessageDestination:
+    destination = live[name] if name in live else config.build(name, context)
+    live[name] = destination
+    if not hasattr(destination, "send"):
+        raise BadConfig(f"{config.file.name}: {name} takes no messages")
+    return cast(MessageDestination, destination)
+
+
+def _audience_destination(config: DestinationsConfig, name: str, context: Context, live: _Live) -> AudienceDestination:
+    destination = live[name] if name in live else config.build(name, context)
+    live[name] = destination
+    if not hasattr(destination, "change"):
+        raise BadConfig(f"{config.file.name}: {name} takes no audience changes")
+    return cast(AudienceDestination, destination)
