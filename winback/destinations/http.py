@@ -176,8 +176,11 @@ class HttpClient:
         params: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         reading: bool = False,
+        returned: frozenset[int] = frozenset(),
     ) -> Answer:
         """Send one request. `path` is appended to the base URL; `reading`: nothing changes at the provider, so nothing can be in doubt.
+
+        Answers with a status of `returned` come back like successes: the caller reads more out of them than what a refusal means.
 
         Raises
         ------
@@ -222,7 +225,7 @@ class HttpClient:
                 raise RetryLater(failure.reason)
             raise failure
         assert answer is not None  # noqa: S101 - for the type checker: either an answer or a failure
-        if 200 <= answer.status < 300:
+        if 200 <= answer.status < 300 or answer.status in returned:
             return answer
         refusal = self.refusal(answer)
         if reading and isinstance(refusal, InDoubt):

@@ -32,7 +32,7 @@ _HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,60}")
 _ATOM_TEXT = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]*")
 _LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _DOMAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)+")
-_URL = re.compile(r"(https?://|mailto:)[\x21-\x3b\x3d\x3f-\x7e]+")
+_LINK_END = re.compile(r"[ <>,]")
 _MESSAGE_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
 
@@ -88,7 +88,7 @@ def unsubscribe_headers(message: Message, *, folded: bool = False) -> dict[str, 
     links = [link for link in links if link]
     if not links:
         return {}
-    if not all(_URL.fullmatch(link) for link in links):
+    if not all(map(_is_link, links)):
         raise RejectItem("an unsubscribe link cannot be written into a header")
     result = {"List-Unsubscribe": (",\r\n " if folded else ", ").join(f"<{link}>" for link in links)}
     if message.unsubscribe_url.startswith("https://"):
@@ -96,8 +96,14 @@ def unsubscribe_headers(message: Message, *, folded: bool = False) -> dict[str, 
     return result
 
 
+def _is_link(link: str) -> bool:
+    return link.isascii() and link.isprintable() and not _LINK_END.search(link) and link.startswith(("https://", "http://", "mailto:"))
+
+
 def extra_headers(message: Message) -> dict[str, str]:
     """`Message.headers` that may be set: safe names only, values without line breaks."""
+    if not message.headers:
+        return {}
     for name in message.headers:
         if not _HEADER_NAME.fullmatch(name) or name.lower() in CONTROLLED_HEADERS:
             raise RejectItem("a header of the message is not allowed")
