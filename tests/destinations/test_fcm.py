@@ -148,6 +148,7 @@ def test_installation_ids_are_addressed_as_such() -> None:
         ({"data": {"google.sent": "1"}}, "data key 'google.sent' is reserved"),
         ({"data": {"from": "1"}}, "data key 'from' is reserved"),
         ({"to": ""}, "no push token"),
+        ({"text": "", "subject": ""}, "needs a title or a text"),
     ],
 )
 def test_what_fcm_cannot_take_is_not_sent(changes: dict[str, Any], reason: str) -> None:

@@ -137,6 +137,8 @@ class Fcm:
         if reserved:
             raise RejectItem(f"fcm: data key {reserved[0]!r} is reserved")
         notification = {key: value for key, value in (("title", message.subject), ("body", message.text)) if value}
+        if not notification:
+            raise RejectItem("fcm: a push message needs a title or a text")
         size = sum(len(key.encode()) + len(value.encode()) for part in (data, notification) for key, value in part.items())
         if size > LARGEST_PAYLOAD:
             raise RejectItem(f"fcm: notification and data have {size} bytes; {LARGEST_PAYLOAD} are allowed")

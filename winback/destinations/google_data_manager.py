@@ -36,7 +36,27 @@ _ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
 _BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
 # google/ads/datamanager/v1/error.proto, and the retry policy of Google's own clients.
 _PASSING = frozenset({"INTERNAL", "INTERNAL_ERROR", "UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"})
-_STOP = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED", "NOT_FOUND", "FAILED_PRECONDITION", "TERMS_AND_CONDITIONS_NOT_SIGNED"})
+_STOP = frozenset(
+    {
+        "ADVERTISER_NOT_ALLOWLISTED_FOR_UPLOADED_DATA",
+        "ADVERTISER_TOS_NOT_ACCEPTED",
+        "DESTINATION_ACCOUNT_TYPE_MISMATCH",
+        "EU_POLITICAL_ADVERTISING_DECLARATION_REQUIRED",
+        "FAILED_PRECONDITION",
+        "INVALID_DESTINATION",
+        "INVALID_USER_LIST_ID",
+        "INVALID_USER_LIST_TYPE",
+        "LINKED_ACCOUNT_ONLY_ALLOWED_WITH_DATA_PARTNER_LOGIN_ACCOUNT",
+        "NOT_ALLOWLISTED",
+        "NOT_FOUND",
+        "OPERATING_ACCOUNT_LOGIN_ACCOUNT_MISMATCH",
+        "PERMISSION_DENIED",
+        "TERMS_AND_CONDITIONS_NOT_SIGNED",
+        "UNAUTHENTICATED",
+        "UNSUPPORTED_LINKED_ACCOUNT_FOR_DATA_PARTNER",
+        "UNSUPPORTED_OPERATING_ACCOUNT_FOR_DATA_PARTNER",
+    }
+)
 # Fields that come from destinations.yml: what is wrong with them is wrong with every batch.
 _OURS = ("destinations", "consent", "terms_of_service", "termsOfService", "encoding", "login_account", "loginAccount")
 _PASSING_REASONS = frozenset({"PROCESSING_ERROR_REASON_INTERNAL_ERROR", "PROCESSING_ERROR_REASON_DESTINATION_TOO_RECENTLY_CREATED"})

@@ -170,7 +170,7 @@ class Klaviyo:
     def _who(self, change: AudienceChange) -> dict[str, str]:
         """Attributes of a profile; empty where the person cannot be told."""
         contact = change.contact or Contact(change.customer_id)
-        address = {} if contact.email is None else {"email": contact.email.strip()}
+        address = {"email": contact.email.strip()} if contact.email else {}
         if (phone := e164(contact.phone, contact.country)) is not None:
             address["phone_number"] = phone
         if self._config.match_on == "customer_id":
