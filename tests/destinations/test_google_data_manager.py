@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -123,6 +124,15 @@ def test_an_order_is_unknown_until_it_has_been_asked_for() -> None:
         destination.close()
     assert [one.outcome for one in ended] == [Outcome.ACCEPTED] * 3
     assert [request.query for request in provider.requests if request.method == "GET"] == [[("requestId", REQUEST)]]
+
+
+def test_an_order_is_asked_for_once_in_five_minutes() -> None:
+    with LocalProvider(answer) as provider:
+        destination = build(provider.base_url)
+        for minutes in (0, 0, 4, 6):
+            destination.resolve_changes(changes(PEOPLE[:1]), [f"{REQUEST}#0"], NOW + timedelta(minutes=minutes))
+        destination.close()
+    assert len(provider.requests) == 2
 
 
 def test_adding_names_consent_and_terms() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -277,6 +278,15 @@ def test_a_finished_job_is_asked_for_once() -> None:
     results, requests = follow({f"{JOBS}/{JOB}": job()})
     assert [one.outcome for one in results] == [Outcome.ACCEPTED] * 3
     assert len(requests) == 1
+
+
+def test_a_job_is_asked_for_once_in_half_a_minute() -> None:
+    with LocalProvider(answer) as provider:
+        destination = build(provider.base_url)
+        for seconds in (0, 29, 31):
+            destination.resolve_changes(ITEMS[:1], [f"{JOB}#0"], NOW + timedelta(seconds=seconds))
+        destination.close()
+    assert len(provider.requests) == 2
 
 
 def test_an_unfinished_job_stays_unknown() -> None:

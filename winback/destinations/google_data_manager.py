@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -31,6 +31,9 @@ CAPABILITIES = Capabilities(
     channels=frozenset({Channel.ADS}), batch_size=10_000, rate_per_second=5, concurrency=2, idempotent=True, can_ask=True
 )
 
+# An answer about an order is good for this long: its members may be asked about in many small parts.
+_FRESH = timedelta(minutes=5)
+_ORDERS_KEPT = 1_000
 _MEMBER = re.compile(r"(?:audience_members|audienceMembers)\[(\d+)\]")
 _ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
 _BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
@@ -122,6 +125,7 @@ class GoogleDataManager:
     def __init__(self, config: Config, account: ServiceAccount) -> None:
         self._config = config
         self._account = account
+        self._orders: dict[str, tuple[datetime, Mapping[str, Any]]] = {}
         self._client = HttpClient(
             config.base_url,
             provider=self.name,
@@ -142,19 +146,15 @@ class GoogleDataManager:
         unusable = Result(Outcome.REJECTED, f"google_data_manager: 1 to {MOST_IDENTIFIERS} identifiers are allowed")
         return [next(results) if 0 < len(change.identifiers) <= MOST_IDENTIFIERS else unusable for change in changes]
 
-    def resolve_changes(self, changes: Sequence[AudienceChange], provider_ids: Sequence[str], now: datetime) -> list[Result]:  # noqa: ARG002
-        """Ask each order once how it ended."""
-        orders: dict[str, Mapping[str, Any]] = {}
+    def resolve_changes(self, changes: Sequence[AudienceChange], provider_ids: Sequence[str], now: datetime) -> list[Result]:
+        """Ask each order once how it ended, however small the parts that are asked about."""
         results = []
         for _, provider_id in zip(changes, provider_ids, strict=True):
             request_id, _, position = provider_id.rpartition("#")
             if not request_id or not position.isdigit():
                 results.append(Result(Outcome.UNKNOWN, "google_data_manager: no request id was kept"))
                 continue
-            if request_id not in orders:
-                answer = self._client.request("GET", "/v1/requestStatus:retrieve", params={"requestId": request_id}, reading=True).json()
-                orders[request_id] = answer if isinstance(answer, dict) else {}
-            results.append(read_status(orders[request_id], int(position), provider_id))
+            results.append(read_status(self._status(request_id, now), int(position), provider_id))
         return results
 
     def check(self) -> str:
@@ -170,6 +170,16 @@ class GoogleDataManager:
     def close(self) -> None:
         self._client.close()
         self._account.close()
+
+    def _status(self, request_id: str, now: datetime) -> Mapping[str, Any]:
+        asked_at, answer = self._orders.get(request_id, (None, {}))
+        if asked_at is None or not timedelta(0) <= now - asked_at < _FRESH:
+            found = self._client.request("GET", "/v1/requestStatus:retrieve", params={"requestId": request_id}, reading=True).json()
+            answer = found if isinstance(found, dict) else {}
+            if len(self._orders) >= _ORDERS_KEPT:
+                self._orders.clear()
+            self._orders[request_id] = now, answer
+        return answer
 
     def request_body(self, changes: Sequence[AudienceChange]) -> dict[str, Any]:
         """The body of an ingest or remove request; consent and terms belong to ingest only.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -51,6 +51,9 @@ OPERATIONS = (
 )
 """Every request that this module may make. None of them changes a consent."""
 
+# An answer about a job is good for this long: its profiles may be asked about in many small parts.
+_FRESH = timedelta(seconds=30)
+_JOBS_KEPT = 1_000
 _PROFILE_AT = re.compile(r"/profiles/data/(\d+)")
 _NO_JOB = "winback-check"
 
@@ -85,6 +88,7 @@ class Klaviyo:
 
     def __init__(self, config: Config, api_key: str) -> None:
         self._config = config
+        self._jobs: dict[str, tuple[datetime, _Job]] = {}
         self._client = HttpClient(
             config.base_url,
             provider=self.name,
@@ -115,18 +119,21 @@ class Klaviyo:
         done = iter(self._add(list_id, profiles) if known[0][0].operation is AudienceOperation.ADD else self._remove(list_id, profiles))
         return [next(done) if profile else nobody for profile in who]
 
-    def resolve_changes(self, changes: Sequence[AudienceChange], provider_ids: Sequence[str], now: datetime) -> list[Result]:  # noqa: ARG002
-        """Ask each import job once how it ended."""
-        jobs: dict[str, _Job] = {}
+    def resolve_changes(self, changes: Sequence[AudienceChange], provider_ids: Sequence[str], now: datetime) -> list[Result]:
+        """Ask each import job once how it ended, however small the parts that are asked about."""
         results = []
         for _, provider_id in zip(changes, provider_ids, strict=True):
             job_id, _, position = provider_id.rpartition("#")
             if not job_id or not position.isdigit():
                 results.append(Result(Outcome.UNKNOWN, "klaviyo: no job id was kept"))
                 continue
-            if job_id not in jobs:
-                jobs[job_id] = self._job(job_id)
-            results.append(jobs[job_id].result(int(position), provider_id))
+            asked_at, job = self._jobs.get(job_id, (None, None))
+            if asked_at is None or job is None or not timedelta(0) <= now - asked_at < _FRESH:
+                job = self._job(job_id)
+                if len(self._jobs) >= _JOBS_KEPT:
+                    self._jobs.clear()
+                self._jobs[job_id] = now, job
+            results.append(job.result(int(position), provider_id))
         return results
 
     # Tasks
