@@ -82,7 +82,8 @@ TABLES: dict[str, dict[str, str]] = {
         "max_per_day integer, holdout_percent double, holdout_below varchar, exit_on_purchase boolean, exit_on_engagement boolean, "
         "offer_code varchar, offer_percent double, offer_expires_after_days integer, offer_pool boolean, complete_tag varchar, "
         "complete_suppress_days integer, complete_after_days integer, complete_then varchar, complete_limit_channel varchar, "
-        "complete_limit_messages integer, complete_limit_days integer, measure_window_days integer, attribution_hours integer, step_count integer",
+        "complete_limit_messages integer, complete_limit_days integer, measure_window_days integer, attribution_hours integer, "
+        "step_count integer",
         "statuses": "program varchar, status varchar, effective_at timestamp, is_draft boolean",
         "steps": _PROGRAM + ", step_no integer, day integer, kind varchar, content varchar, only_if varchar, unless varchar",
         "step_channels": _PROGRAM + ", step_no integer, position integer, channel varchar",

@@ -1,3 +1,5 @@
+{{ config(materialized='view') }}
+
 with events as (
     select * from {{ ref('stg_shop__message_events') }}
 ),
