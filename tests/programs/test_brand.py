@@ -12,17 +12,32 @@ BRAND = (EXAMPLES / "surroundings" / "programs" / "brand.yml").read_text()
     ("added", "expected"),
     [
         ("sending: {local_hour: 25}", "brand.yml:6: sending.local_hour: found 25; allowed: 23 or less"),
-        ("sending: {local_hour: 22}", "brand.yml:6: sending.local_hour: found 22, inside the quiet hours from 21 to 8; choose an hour outside"),
+        (
+            "sending: {local_hour: 22}",
+            "brand.yml:6: sending.local_hour: found 22, inside the quiet hours from 21 to 8; choose an hour outside",
+        ),
         ("sending:\n  quiet_hours: {from: 8, to: 8}", "brand.yml:7: sending.quiet_hours: found from 8 to 8: every hour would be quiet"),
-        ("sending:\n  quiet_hours: {from: 21:00, to: 8}", 'brand.yml:7: sending.quiet_hours.from: found "21:00"; a whole number is expected'),
+        (
+            "sending:\n  quiet_hours: {from: 21:00, to: 8}",
+            'brand.yml:7: sending.quiet_hours.from: found "21:00"; a whole number is expected',
+        ),
         (
             "sending: {timezone: Europe/Pari}",
             'brand.yml:6: sending.timezone: found "Europe/Pari"; allowed: IANA names such as Europe/Paris; did you mean "Europe/Paris"?',
         ),
-        ("sending: {caps: {mail: {messages: 1, days: 7}}}", 'brand.yml:6: sending.caps.mail: is not a known field; allowed here: email, sms, push; did you mean "email"?'),
+        (
+            "sending: {caps: {mail: {messages: 1, days: 7}}}",
+            'brand.yml:6: sending.caps.mail: is not a known field; allowed here: email, sms, push; did you mean "email"?',
+        ),
         ("sending: {caps: {sms: {messages: 0, days: 7}}}", "brand.yml:6: sending.caps.sms.messages: found 0; allowed: 1 or more"),
         ("colours: {accent: green}", 'brand.yml:6: colours.accent: found "green"; allowed: a colour as "#1f6f4a", in quotation marks'),
-        ("colors: {}", "brand.yml:6: colors: is not a known field; allowed here: name, shop_url, language, currency, logo, colours, sender, postal_address, unsubscribe, preferences_url, sending; did you mean \"colours\"?"),
+        (
+            "colors: {}",
+            (
+                "brand.yml:6: colors: is not a known field; allowed here: name, shop_url, language, currency, logo, colours, sender, "
+                'postal_address, unsubscribe, preferences_url, sending; did you mean "colours"?'
+            ),
+        ),
         ("logo: {url: https://shop.example.com/l.png}", "brand.yml:6: logo.alt: is missing; what stands there when pictures are off"),
     ],
 )
@@ -31,8 +46,13 @@ def test_problems(added: str, expected: str, project: MakeProject) -> None:
 
 
 def test_addresses_cannot_carry_a_second_header(project: MakeProject) -> None:
-    brand = BRAND.replace("name: Example Shop, email: hello@example.com", 'name: "Shop\\nBcc: x@example.com", email: "a@example.com\\nBcc: b@example.com"')
-    assert [problem.field for problem in check(project({"brand.yml": brand})) if problem.severity == "error"] == ["sender.email", "sender.name"]
+    brand = BRAND.replace(
+        "name: Example Shop, email: hello@example.com", 'name: "Shop\\nBcc: x@example.com", email: "a@example.com\\nBcc: b@example.com"'
+    )
+    assert [problem.field for problem in check(project({"brand.yml": brand})) if problem.severity == "error"] == [
+        "sender.email",
+        "sender.name",
+    ]
 
 
 def test_colours_that_cannot_be_read_are_a_warning(project: MakeProject) -> None:

@@ -1,4 +1,4 @@
-"""examples/valid and examples/invalid are the specification of the program file; an invalid one ends with the messages that it must cause."""
+"""The examples specify the program file: valid ones load, invalid ones end with the messages that they must cause."""
 
 from __future__ import annotations
 

@@ -132,15 +132,21 @@ def show(name: Name, as_json: AsJson = False) -> None:
 @app.command("schema")
 def schema(
     name: Annotated[str, typer.Argument(help="program or brand.")] = "program",
-    write: Annotated[bool, typer.Option("--write", help="Write both schema files into programs/ instead.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Write the schema files and the reference in docs/programs.md instead.")] = False,
 ) -> None:
     """Print the JSON Schema that editors use for completion."""
     from winback.programs import json_schemas
     from winback.settings import load_settings
 
     if write:
-        changed = json_schemas.write(load_settings().programs_dir)
-        _console().print("\n".join(f"wrote {path}" for path in changed) or "The schema files are up to date.", highlight=False)
+        from winback.programs import reference
+
+        settings = load_settings()
+        changed = json_schemas.write(settings.programs_dir)
+        page = settings.project / reference.PAGE
+        if page.exists() and reference.refresh(page):
+            changed.append(page)
+        _console().print("\n".join(f"wrote {path}" for path in changed) or "Everything is up to date.", highlight=False)
         return
     if name not in ("program", "brand"):
         raise typer.BadParameter(f'found "{name}"; allowed: program, brand', param_hint="NAME")

@@ -85,7 +85,9 @@ def _problem(model: type[BaseModel], source: Source, error: Any) -> Problem:
     if kind in ("literal_error", "enum"):
         if place == ("cadence",) and isinstance(value, str):
             every = "biweekly" if value.lower().startswith("bi") else "weekly"
-            return source.problem(place, f"found {found(value)}; allowed: daily, or a day as well; did you mean {{every: {every}, on: monday}}?")
+            return source.problem(
+                place, f"found {found(value)}; allowed: daily, or a day as well; did you mean {{every: {every}, on: monday}}?"
+            )
         return source.problem(place, f"found {found(value)}; allowed: {one_of(allowed)}{near_miss(value, allowed)}")
     return source.problem(place, _message(kind, context, value, allowed))
 

@@ -171,7 +171,7 @@ class _Checker:
         elif isinstance(failure, UnknownFilterError):
             message = str(failure.message)
         else:
-            message = f"is not Liquid: {failure.message}"
+            message = f"is not Liquid: {failure.message}".replace("end of expression", "the end of the text")
             unknown_tag = re.search(r"unexpected tag '(\w+)'", str(failure.message))
             if unknown_tag:
                 tags = self.strict.html.tags

@@ -92,12 +92,16 @@ def _date(value: object, style: object = "long", *, context: Any) -> str:
     if is_undefined(value) or value is None:
         return str(value) if is_undefined(value) else ""
     if not isinstance(value, date):
-        raise FilterArgumentError(f"date expects a date, found {value!r}", token=None)
+        raise FilterArgumentError(f"date expects a date, found {_quoted(value)}", token=None)
     if isinstance(style, str) and "%" in style:
         return value.strftime(str(style))
     if style not in ("short", "medium", "long", "full"):
-        raise FilterArgumentError(f'date knows short, medium, long, full and patterns such as "%d.%m.", found {style!r}', token=None)
+        raise FilterArgumentError(f'date knows short, medium, long, full and patterns such as "%d.%m.", found {_quoted(style)}', token=None)
     return _spelt_out(value.date() if isinstance(value, datetime) else value, str(style), _locale(str(context.resolve("language"))))
+
+
+def _quoted(value: object) -> str:
+    return f'"{value}"' if isinstance(value, str) else str(value)
 
 
 @lru_cache(maxsize=4096)
@@ -115,7 +119,7 @@ def _money(value: object, *, context: Any) -> str:
     from babel.numbers import format_currency
 
     if not isinstance(value, int | float):
-        raise FilterArgumentError(f"money expects a number, found {value!r}", token=None)
+        raise FilterArgumentError(f"money expects a number, found {_quoted(value)}", token=None)
     return format_currency(value, str(context.resolve("brand")["currency"]), locale=_locale(str(context.resolve("language"))))
 
 
