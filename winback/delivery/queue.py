@@ -104,8 +104,7 @@ class Queue:
 
     def size(self, kind: str, lane: str) -> int:
         table = MESSAGES if kind == "messages" else CHANGES
-        found = self._connection.execute(f"select count(*) from {table} where lane = ?", [lane]).fetchone()
-        return int(found[0]) if found else 0
+        return int(self._connection.execute(f"select count(*) from {table} where lane = ?", [lane]).fetchall()[0][0])
 
     def waiting(self) -> dict[str, int]:
         """Open items that are not due yet, by why: not_before, retry, in_flight (another dispatcher's), paused."""
@@ -134,22 +133,21 @@ class Queue:
         """The earliest instant at which something that waits may be tried again."""
         times: list[datetime] = []
         for table in ("winback_message_states", "winback_change_states"):
-            found = self._connection.execute(f"select min(retry_at) from {table} where state = 'waiting'").fetchone()
-            if found and found[0] is not None:
-                times.append(found[0])
+            rows = self._connection.execute(f"select min(retry_at) from {table} where state = 'waiting'").fetchall()
+            times += [row[0] for row in rows if row[0] is not None]
         return min(times, default=None)
 
     def oldest_open(self) -> datetime | None:
         """The as_of from which on items are open; where none is, the latest as_of there is."""
-        found = self._connection.execute(
+        rows = self._connection.execute(
             """
             select coalesce(
                 least((select min(as_of) from winback_message_states), (select min(as_of) from winback_change_states)),
                 greatest((select max(as_of) from ledger.messages), (select max(as_of) from ledger.audience_changes))
             )
             """
-        ).fetchone()
-        instant: datetime | None = found[0] if found else None
+        ).fetchall()
+        instant: datetime | None = rows[0][0]
         return instant
 
     def _state(self, name: str, table: str, key: str) -> None:
@@ -487,7 +485,7 @@ counted as (
 ),
 capped as (
     select item_id, max(coalesce(days[max_messages], $now::date) + window_days)::timestamp as capped_until
-    from (select item_id, max_messages, window_days, list_filter(days, day -> day is not null) as days from counted)
+    from (select item_id, max_messages, window_days, list_filter(days, lambda day: day is not null) as days from counted)
     where len(days) >= max_messages
     group by item_id
 ),

@@ -78,11 +78,12 @@ def _ends(engine: Engine, tables: list[Table]) -> dict[str, int]:
 def _start(warehouse: duckdb.DuckDBPyConnection, ledger: Connection, table: Table) -> int:
     """The last `seq` that the warehouse has, once it is sure that both mean the same row by it."""
     key = [*natural_keys(table)[0], "recorded_at"]
-    last = warehouse.execute(
+    newest = warehouse.execute(
         f"select seq, {', '.join(f'{name}::varchar' for name in key)} from ledger.{table.name} order by seq desc limit 1"
-    ).fetchone()
-    if last is None:
+    ).fetchall()
+    if not newest:
         return 0
+    last = newest[0]
     seq: int = last[0]
     found = ledger.exec_driver_sql(f"select {', '.join(key)} from {table.name} where seq = {seq}").fetchone()
     if found is None or [_comparable(value) for value in found] != [_comparable(value) for value in last[1:]]:
