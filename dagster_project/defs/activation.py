@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import dagster as dg
-from winback.day import apply_day, dispatch_due, plan_day
+from winback.day import apply_day, apply_metadata, dispatch_due, plan_day, plan_metadata
 
 from dagster_project.partitions import DAYS, WAREHOUSE_POOL, as_of
 from winback.clock import utc_now
@@ -23,9 +23,8 @@ _DECIDED = [dg.AssetKey(["marts", name]) for name in ("journey_admissions", "jou
 )
 def plan(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
     drawn = plan_day(load_settings(), as_of(context))
-    return dg.MaterializeResult(
-        metadata={"plan_hash": drawn.content_hash, "folder": dg.MetadataValue.path(str(drawn.folder)), **drawn.counts}
-    )
+    folder = dg.MetadataValue.path(str(drawn.folder))
+    return dg.MaterializeResult(metadata={"plan_hash": drawn.content_hash, "folder": folder, **plan_metadata(drawn)})
 
 
 @dg.asset(
@@ -38,7 +37,7 @@ def plan(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
 )
 def applied(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
     report = apply_day(load_settings(), as_of(context), utc_now(), run_id=context.run_id)
-    return dg.MaterializeResult(metadata=report.metadata())
+    return dg.MaterializeResult(metadata=apply_metadata(report))
 
 
 @dg.asset(

@@ -1,0 +1,146 @@
+"""The acting part of a day, step by step: what the orchestrator calls, and nothing it would have to decide."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from winback.delivery import ApplyReport, DispatchReport, Plan, apply_plan, dispatch, make_plan, read_plan
+from winback.destinations import open_destinations
+from winback.errors import StopRun
+from winback.ledger import Ledger, open_ledger
+from winback.ledger.tables import messages, outcomes
+from winback.progress import tell
+from winback.scratch import derived_as_of
+from winback.settings import Settings
+from winback.warehouse import open_warehouse
+
+_HOUR = timedelta(hours=1)
+_DAY = timedelta(days=1)
+
+
+@dataclass(slots=True)
+class SendingReport:
+    """What was sent, over one dispatch or all of a simulated day. `note` says why nothing was tried, where nothing was."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    lanes: dict[str, Counter[str]] = field(default_factory=dict)
+    reasons: dict[str, Counter[str]] = field(default_factory=dict)
+    waiting: dict[str, int] = field(default_factory=dict)
+    stopped: dict[str, str] = field(default_factory=dict)
+    note: str = ""
+
+    def add(self, report: DispatchReport) -> None:
+        for lane, counts in report.outcomes.items():
+            self.lanes.setdefault(lane, Counter()).update(counts)
+            self.outcomes.update(counts)
+        for outcome, reasons in report.reasons.items():
+            self.reasons.setdefault(outcome, Counter()).update(reasons)
+        self.waiting = dict(report.waiting)
+        self.stopped |= report.stopped
+
+    def metadata(self) -> dict[str, Any]:
+        """Flat counts, so that Dagster plots them, and the reasons beside them."""
+        numbers: dict[str, Any] = {
+            name: self.outcomes[name] for name in ("accepted", "rejected", "deferred", "unknown", "skipped")
+        }
+        numbers |= {f"{lane} {outcome}": count for lane, counts in sorted(self.lanes.items()) for outcome, count in sorted(counts.items())}
+        numbers |= {f"waiting: {why}": count for why, count in sorted(self.waiting.items())}
+        if self.reasons:
+            numbers["reasons"] = {outcome: dict(reasons.most_common(20)) for outcome, reasons in self.reasons.items()}
+        if self.stopped:
+            numbers["stopped"] = self.stopped
+        return numbers | ({"note": self.note} if self.note else {})
+
+
+def plan_day(settings: Settings, as_of: datetime) -> Plan:
+    """Draw the day's plan.
+
+    Raises
+    ------
+    StopRun
+        The marts stand as of another day: another run has derived since.
+    """
+    tell("planning")
+    with open_ledger(settings) as ledger, open_warehouse(settings) as connection:
+        stands_at = derived_as_of(connection)
+        if stands_at != as_of:
+            raise StopRun(
+                f"The marts stand as of {stands_at}, the plan is for {as_of}: another run has derived its day in between. "
+                "Nothing was planned; run this day again."
+            )
+        return make_plan(settings, connection, ledger, as_of)
+
+
+def plan_metadata(plan: Plan) -> dict[str, Any]:
+    """Flat counts of a plan, and what it holds back."""
+    numbers: dict[str, Any] = {}
+    for kind, by_group in plan.counts.items():
+        counted: Counter[str] = Counter()
+        for values in by_group.values():
+            for name, value in values.items():
+                counted.update({name: sum(value.values()) if isinstance(value, dict) else value})
+        numbers |= {f"{kind} {name}".replace("_", " "): count for name, count in sorted(counted.items())}
+    return numbers | ({"held_back": [hold.message for hold in plan.holds]} if plan.holds else {})
+
+
+def apply_day(settings: Settings, as_of: datetime, now: datetime, run_id: str) -> ApplyReport:
+    """Record exactly the plan of the day: enrolments, steps, messages, changes of ad audiences."""
+    tell("applying the plan")
+    with open_ledger(settings) as ledger, open_warehouse(settings) as connection:
+        return apply_plan(settings, connection, ledger, read_plan(settings, as_of), settings.acting_at(as_of, now), run_id=run_id)
+
+
+def apply_metadata(report: ApplyReport) -> dict[str, Any]:
+    """Flat counts of what was recorded and held back, and why nothing was, where nothing was."""
+    numbers: dict[str, Any] = {"enrolled": report.recorded.get("enrolments", 0)}
+    numbers |= {f"recorded {table}".replace("_", " "): count for table, count in sorted(report.recorded.items())}
+    numbers |= {f"held back: {reason}": count for reason, count in sorted(report.held_back.items())}
+    notes = [*([report.reason] if report.reason else []), *report.notes]
+    return numbers | ({"note": " ".join(notes)} if notes else {})
+
+
+def dispatch_due(settings: Settings, now: datetime, as_of: datetime | None) -> SendingReport:
+    """Send what is due. `as_of` is the day's, None between days. On the simulated clock the day's 24 hours pass at once."""
+    report = SendingReport()
+    simulated = settings.clock == "simulated"
+    if simulated and as_of is None:
+        report.note = "this home runs on a simulated clock: its messages go out within their day's run"
+        return report
+    tell("sending")
+    with open_ledger(settings) as ledger, open_warehouse(settings) as connection, open_destinations(settings) as destinations:
+        for instant in _hours(ledger, as_of) if simulated and as_of is not None else [now]:
+            report.add(dispatch(settings, connection, ledger, destinations, instant))
+    return report
+
+
+def _hours(ledger: Ledger, as_of: datetime) -> Iterator[datetime]:
+    """The hours of a simulated day at which something may be due. Empty once a later day has been applied: that time has passed."""
+    last = ledger.last_applied()
+    if last is not None and last > as_of:
+        return
+    instant: datetime | None = as_of
+    while instant is not None:
+        yield instant
+        instant = _next_due(ledger, instant, as_of + _DAY)
+
+
+def _next_due(ledger: Ledger, after: datetime, until: datetime) -> datetime | None:
+    """The first full hour after `after`, and before `until`, by which a message has become due."""
+    due: list[datetime] = []
+    with ledger.reading() as connection:
+        for column in (messages.c.not_before, outcomes.c.retry_at):
+            found = connection.execute(sa.select(sa.func.min(column)).where(column > after, column < until)).scalar()
+            if found is not None:
+                due.append(found)
+    if not due:
+        return None
+    first = min(due)
+    hour = first.replace(minute=0, second=0, microsecond=0)
+    instant = hour if hour == first else hour + _HOUR
+    return instant if instant < until else None
