@@ -1,17 +1,7 @@
 with journeys as (
     select
         enrolments.*,
-        coalesce(
-            greatest(
-                customers.last_ordered_at,
-                customers.last_opened_at,
-                customers.last_clicked_at,
-                customers.last_email_engaged_at,
-                customers.last_visited_at,
-                customers.last_used_at
-            ) >= enrolments.completed_at,
-            false
-        ) as came_back
+        coalesce(customers.last_active_at >= enrolments.completed_at, false) as came_back
     from {{ ref('int_journeys__enrolments_resolved') }} as enrolments
     left join {{ ref('customers') }} as customers on enrolments.customer_id = customers.customer_id
 ),

@@ -93,13 +93,7 @@ valued as (
         suppressions.ends_at as suppressed_until,
         duplicates.duplicate_of,
         customers.days_since_last_order,
-        least(
-            customers.days_since_last_open,
-            customers.days_since_last_click,
-            customers.days_since_last_email_engagement,
-            customers.days_since_last_visit,
-            customers.days_since_last_product_use
-        ) as days_since_last_engagement,
+        customers.days_since_last_engagement,
         occupied.open_program,
         coalesce(entries.entries, 0) as entries,
         entries.last_anchor_at,
