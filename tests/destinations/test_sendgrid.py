@@ -151,8 +151,8 @@ def test_whatever_is_rendered_arrives_unchanged(contents: list[tuple[str, str, s
         for number, (a, b, c) in enumerate(contents)
     ]
     destination = open_sendgrid("http://127.0.0.1:9")
-    requests = [request for group in _groups([_prepare(item, 0) for item in items]) for request in _requests(group)]
-    bodies = [json.loads(destination._body(request, range(len(request.members)))) for request in requests]
+    groups = _groups([_prepare(item, 0) for item in items])
+    bodies = [json.loads(destination._body(members)) for group in groups for members in _requests(group)]
     destination.close()
     got = received(bodies)
     assert len(got) == len(items)

@@ -13,6 +13,7 @@ import math
 import os
 import re
 import ssl
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -122,7 +123,10 @@ class Credentials(AuthBase):
         self._headers = headers
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers.update(self._headers() if callable(self._headers) else self._headers)
+        headers = self._headers() if callable(self._headers) else self._headers
+        if not all(value.isascii() and value.isprintable() for value in headers.values()):
+            raise StopRun("a credential holds characters that no header may hold (a line break at its end?)")
+        request.headers.update(headers)
         return request
 
 
@@ -219,6 +223,9 @@ class HttpClient:
             answer = Answer(response.status_code, response.headers, content)
         except requests.RequestException as problem:
             failure = self._network_failure(problem)
+        except ValueError:
+            # From the standard library, before anything is sent; its text quotes the header.
+            failure = RejectItem(f"{self.provider}: cannot be written as an HTTP request")
         # Raised out here, so that no traceback can show the original: its text holds the URL.
         if failure is not None:
             if reading and isinstance(failure, InDoubt):
@@ -268,8 +275,6 @@ class HttpClient:
     def _network_failure(self, problem: requests.RequestException) -> RetryLater | RejectItem | StopRun | InDoubt:
         if isinstance(problem, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema | requests.exceptions.MissingSchema):
             return StopRun(f"{self.provider}: base_url in destinations.yml is no usable URL")
-        if isinstance(problem, requests.exceptions.InvalidHeader):
-            return StopRun(f"{self.provider}: a credential holds characters that no header may hold (a line break at its end?)")
         if isinstance(problem, requests.ConnectionError) and _never_connected(problem):
             return RetryLater(f"{self.provider}: no connection ({type(problem).__name__})")
         if isinstance(problem, requests.Timeout):
@@ -277,60 +282,54 @@ class HttpClient:
         return InDoubt(f"{self.provider}: sent, and the connection broke before the whole answer came")
 
 
-def halved(items: Sequence[Item], send: Callable[[Sequence[Item]], list[Result]]) -> list[Result]:
-    """Send a batch; where the provider refuses it as a whole without saying which item is bad, send its halves, down to the bad item.
-
-    Not a retry: a refused batch took nothing, and every item is accepted or rejected exactly once.
-    """
-    try:
-        return send(items)
-    except RejectItem as refusal:
-        if len(items) == 1:
-            return [Result(Outcome.REJECTED, refusal.reason)]
-    middle = len(items) // 2
-    return Progress([items[:middle], items[middle:]], lambda part: halved(part, send)).results()
-
-
 class Progress:
     """Runs several requests for one call of the dispatcher, keeping what earlier ones achieved when a later one fails.
 
     `send` gets one part and returns one result per item. The first failure of the provider as a whole ends the call: raised while
-    nothing was sent yet; afterwards the rest is `deferred`, so that no accepted item is ever reported as not taken. Items whose own
-    request is in doubt are `unknown`.
+    nothing is decided yet; afterwards the rest is `deferred`, so that no accepted item is ever reported as not taken. The items of a
+    request without an answer are `unknown`, and nothing is sent after it.  A part that is refused as a whole without saying which item
+    is bad: with `halving` its halves are sent, down to the bad item (no retry: a refused part took nothing); without, a single part's
+    refusal is raised, which leaves the halving to the dispatcher.
     """
 
-    def __init__(self, parts: Sequence[Sequence[Item]], send: Callable[[Sequence[Item]], list[Result]]) -> None:
-        self._parts = parts
-        self._send: Callable[[Any], list[Result]] = send
+    def __init__(self, parts: Sequence[Sequence[Item]], send: Callable[[Any], list[Result]], *, halving: bool = False) -> None:
+        self._waiting: deque[Sequence[Any]] = deque(parts)
+        self._send = send
+        self._halving = halving
+        self._is_single = len(parts) == 1
 
     def results(self) -> list[Result]:
         """One result per item, in the order of the parts."""
         results: list[Result] = []
-        for position, part in enumerate(self._parts):
-            after: float | None = None
+        while self._waiting:
+            part = self._waiting.popleft()
             try:
                 results += self._send(part)
-                continue
+            except RejectItem as refusal:
+                if len(part) > 1 and self._halving:
+                    self._waiting.extendleft([part[len(part) // 2 :], part[: len(part) // 2]])
+                elif len(part) > 1 and self._is_single:
+                    raise
+                else:
+                    results += [Result(Outcome.REJECTED, refusal.reason)] * len(part)
             except InDoubt as doubt:
                 results += [Result(Outcome.UNKNOWN, doubt.reason)] * len(part)
-                reason = "not sent: an earlier request of this batch got no answer"
-                rest = self._parts[position + 1 :]
-            except RejectItem as refusal:
-                if len(self._parts) == 1 and len(part) > 1:
-                    raise
-                results += [Result(Outcome.REJECTED, refusal.reason)] * len(part)
-                continue
-            except RetryLater as later:
+                return results + self._deferred("not sent: an earlier request of this batch got no answer")
+            except (RetryLater, StopRun) as problem:
                 if not results:
                     raise
-                reason, after, rest = later.reason, later.after, self._parts[position:]
-            except StopRun as stop:
-                if not results:
-                    raise
-                reason, rest = str(stop), self._parts[position:]
-            results += [Result(Outcome.DEFERRED, reason, retry_after=after)] * sum(len(one) for one in rest)
-            break
+                self._waiting.appendleft(part)
+                after = problem.after if isinstance(problem, RetryLater) else None
+                return results + self._deferred(str(problem), after)
         return results
+
+    def _deferred(self, reason: str, after: float | None = None) -> list[Result]:
+        return [Result(Outcome.DEFERRED, reason, retry_after=after)] * sum(map(len, self._waiting))
+
+
+def halved(items: Sequence[Item], send: Callable[[Sequence[Item]], list[Result]]) -> list[Result]:
+    """Send one batch, and where it is refused as a whole its halves; see `Progress`."""
+    return Progress([items], send, halving=True).results()
 
 
 def code_of(value: object) -> str:

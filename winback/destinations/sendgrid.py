@@ -94,13 +94,12 @@ class _Template:
 
 
 @dataclass(frozen=True, slots=True)
-class _Request:
-    """One request: the shared content, and for each message the values that are put into it."""
+class _Member:
+    """A message in a request: the request's content (text and HTML, the same for all of its members) and what is put into it."""
 
-    members: list[_Prepared]
-    text: str
-    html: str
-    values: list[dict[str, str]]
+    prepared: _Prepared
+    contents: tuple[str, str]
+    values: dict[str, str]
 
 
 class SendGrid:
@@ -132,46 +131,43 @@ class SendGrid:
                 prepared.append(_prepare(message, position))
             except RejectItem as refusal:
                 results[position] = Result(Outcome.REJECTED, refusal.reason)
-        requests = [request for group in _groups(prepared) for request in _requests(group)]
-        by_first = {request.members[0].position: request for request in requests}
-        progress = Progress([request.members for request in requests], lambda part: self._send_request(by_first[part[0].position]))
-        answers = progress.results()
-        members = (member for request in requests for member in request.members)
-        for member, result in zip(members, answers, strict=True):
-            results[member.position] = result
+        parts = [part for group in _groups(prepared) for part in _requests(group)]
+        answers = Progress(parts, self._post, halving=True).results()
+        for member, result in zip((member for part in parts for member in part), answers, strict=True):
+            results[member.prepared.position] = result
         return [result for result in results if result is not None]
 
-    def _send_request(self, request: _Request) -> list[Result]:
-        return halved(range(len(request.members)), lambda positions: self._post(request, positions))
-
-    def _post(self, request: _Request, positions: Sequence[int]) -> list[Result]:
-        body = self._body(request, positions)
+    def _post(self, members: Sequence[_Member]) -> list[Result]:
         answer = self._client.request(
-            "POST", "/v3/mail/send", body=body, headers={"Content-Type": "application/json"}, returned=frozenset({400})
+            "POST",
+            "/v3/mail/send",
+            body=self._body(members),
+            headers={"Content-Type": "application/json"},
+            returned=frozenset({400}),
         )
         if answer.status != 400:
             batch = answer.headers.get("X-Message-Id", "")
             provider_id = batch if _REQUEST_ID.fullmatch(batch) else ""
-            return [Result(Outcome.ACCEPTED, provider_id=provider_id)] * len(positions)
-        named = {index for index in _named_items(answer) if index < len(positions)}
+            return [Result(Outcome.ACCEPTED, provider_id=provider_id)] * len(members)
+        named = {index for index in _named_items(answer) if index < len(members)}
         refusal = self._client.refusal(answer)
         if not named or not isinstance(refusal, RejectItem):
             raise refusal
         # Nothing was taken, and SendGrid said because of whom: the others go without them.
-        others = [position for index, position in enumerate(positions) if index not in named]
-        again = iter(Progress([others], lambda part: halved(part, lambda half: self._post(request, half))).results() if others else [])
         rejected = Result(Outcome.REJECTED, refusal.reason)
-        return [rejected if index in named else next(again) for index in range(len(positions))]
+        others = [member for index, member in enumerate(members) if index not in named]
+        again = iter(halved(others, self._post) if others else [])
+        return [rejected if index in named else next(again) for index in range(len(members))]
 
-    def _body(self, request: _Request, positions: Sequence[int]) -> bytes:
-        first = request.members[0].message
-        contents = [{"type": kind, "value": value} for kind, value in (("text/plain", request.text), ("text/html", request.html)) if value]
+    def _body(self, members: Sequence[_Member]) -> bytes:
+        kinds = zip(("text/plain", "text/html"), members[0].contents, strict=True)
+        program = members[0].prepared.message.program
         body: dict[str, Any] = {
-            "personalizations": [self._personalization(request.members[position], request.values[position]) for position in positions],
+            "personalizations": [_personalization(member) for member in members],
             "from": self._from,
-            "content": contents,
+            "content": [{"type": kind, "value": content} for kind, content in kinds if content],
             "asm": {"group_id": self._config.unsubscribe_group_id},
-            "categories": sorted({*self._config.categories, f"winback-{first.program}"[:255]}),
+            "categories": sorted({*self._config.categories, f"winback-{program}"[:255]}),
         }
         if self._sender.reply_to:
             body["reply_to"] = _mailbox(envelope_address(self._sender.reply_to), "")
@@ -180,20 +176,6 @@ class SendGrid:
         if self._config.sandbox:
             body["mail_settings"] = {"sandbox_mode": {"enable": True}}
         return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-
-    def _personalization(self, member: _Prepared, values: dict[str, str]) -> dict[str, Any]:
-        message = member.message
-        result: dict[str, Any] = {
-            "to": [_mailbox(member.address, message.to_name)],
-            "subject": message.subject,
-            # Comes back with every event. SendGrid stores these in clear for long: an id of ours, nothing of the person.
-            "custom_args": {"winback_message_id": message.message_id},
-        }
-        if member.headers:
-            result["headers"] = member.headers
-        if values:
-            result["substitutions"] = values
-        return result
 
     def resolve(self, messages: Sequence[Message], now: datetime) -> list[Result]:  # noqa: ARG002
         """SendGrid's API cannot be asked; its events resolve unknown messages when they arrive."""
@@ -263,9 +245,9 @@ def _pieces(content: str) -> tuple[int, int]:
     return content.count("\n"), content.count(">")
 
 
-def _requests(group: list[_Prepared]) -> list[_Request]:
-    """Requests for one group: as few as its differences and SendGrid's limits allow."""
-    requests: list[_Request] = []
+def _requests(group: list[_Prepared]) -> list[list[_Member]]:
+    """The members of each request for one group: as few requests as its differences and SendGrid's limits allow."""
+    requests: list[list[_Member]] = []
     waiting = group
     for _ in range(MOST_TEMPLATES):
         if not waiting:
@@ -311,7 +293,7 @@ def _template(contents: Sequence[str], separator: str) -> _Template:
     return _Template([*shared, current])
 
 
-def _shared(members: list[_Prepared], values: list[tuple[list[str], list[str]]], text: _Template, html: _Template) -> list[_Request]:
+def _shared(members: list[_Prepared], values: list[tuple[list[str], list[str]]], text: _Template, html: _Template) -> list[list[_Member]]:
     """Requests for messages of one template, within SendGrid's limits."""
     places = len(text.shared) + len(html.shared) - 2
     prefix = _unused_prefix(members, values, text, html)
@@ -322,8 +304,8 @@ def _shared(members: list[_Prepared], values: list[tuple[list[str], list[str]]],
     tags = text_tags + html_tags
     tag_bytes = sum(map(len, tags))
     contents = (text.with_tags(text_tags), html.with_tags(html_tags))
-    requests: list[_Request] = []
-    batch = _Request([], *contents, [])
+    requests: list[list[_Member]] = []
+    batch: list[_Member] = []
     size = room = LARGEST_REQUEST - 2 * sum(map(_bytes, contents))
     for one, (text_values, html_values) in zip(members, values, strict=True):
         own = [*text_values, *html_values]
@@ -332,16 +314,15 @@ def _shared(members: list[_Prepared], values: list[tuple[list[str], list[str]]],
             requests.append(_alone(one))
             continue
         size -= 2 * weight + 2_000
-        if batch.members and size < 0:
+        if batch and size < 0:
             requests.append(batch)
-            batch, size = _Request([], *contents, []), room
-        batch.members.append(one)
-        batch.values.append(dict(zip(tags, own, strict=True)))
-    return [*requests, batch] if batch.members else requests
+            batch, size = [], room
+        batch.append(_Member(one, contents, dict(zip(tags, own, strict=True))))
+    return [*requests, batch] if batch else requests
 
 
-def _alone(one: _Prepared) -> _Request:
-    return _Request([one], *_parts(one.message), [{}])
+def _alone(one: _Prepared) -> list[_Member]:
+    return [_Member(one, _parts(one.message), {})]
 
 
 def _unused_prefix(members: list[_Prepared], values: list[tuple[list[str], list[str]]], text: _Template, html: _Template) -> str | None:
@@ -351,6 +332,21 @@ def _unused_prefix(members: list[_Prepared], values: list[tuple[list[str], list[
         everything += [one.message.subject, *one.headers.values(), *text_values, *html_values]
     joined = "\0".join(everything)
     return next((prefix for prefix in ("-wb", "-wbx", "-wbq7", "-wbz93k") if prefix not in joined), None)
+
+
+def _personalization(member: _Member) -> dict[str, Any]:
+    message = member.prepared.message
+    result: dict[str, Any] = {
+        "to": [_mailbox(member.prepared.address, message.to_name)],
+        "subject": message.subject,
+        # Comes back with every event. SendGrid stores these in clear for long: an id of ours, nothing of the person.
+        "custom_args": {"winback_message_id": message.message_id},
+    }
+    if member.prepared.headers:
+        result["headers"] = member.prepared.headers
+    if member.values:
+        result["substitutions"] = member.values
+    return result
 
 
 def _bytes(text: str) -> int:

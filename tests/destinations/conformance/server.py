@@ -62,12 +62,17 @@ class LocalProvider:
 
     def __init__(self, answer: Callable[[Captured], Reply]) -> None:
         self.requests: list[Captured] = []
+        self.connections = 0
         self._released = threading.Event()
         provider = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
             disable_nagle_algorithm = True
+
+            def setup(self) -> None:
+                provider.connections += 1
+                super().setup()
 
             def handle_any(self) -> None:
                 length = self.headers.get("Content-Length")
