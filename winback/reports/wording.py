@@ -1,0 +1,47 @@
+"""The words that every form of the report shares."""
+
+from __future__ import annotations
+
+from winback.reports.figures import LEADING_THRESHOLD_DAYS, Admission, Count, Decision, Journey, WinBack
+
+WHAT_WIN_BACK_MEANS = (
+    f"Of the customers whose last order was at least {LEADING_THRESHOLD_DAYS} days old when the month opened, the share who bought within "
+    "the month, with or without a message from us. Immature: the month is not over, so the share can only grow."
+)
+WHAT_TIERS_MEAN = (
+    "By days since the last order, open, click, visit or use by a person: active below 31, at risk 31 to 90, inactive above or never."
+)
+WHAT_WATERFALL_MEANS = (
+    "Members of each live program's audience; the first gate that holds somebody back is the reason. Admitted + blocked = audience."
+)
+WHAT_WAITING_MEANS = "Waiting: due, and held for the local sending hour or a provider's next try."
+
+
+def plain(name: str) -> str:
+    """A name of the code as words."""
+    return name.replace("_", " ")
+
+
+def listed(counts: list[Count]) -> str:
+    """Those above zero, in their order: "suppressed 3, unreachable 1,204"."""
+    return ", ".join(f"{plain(row.name)} {row.count:,}" for row in counts if row.count) or "nobody"
+
+
+def percentage(row: WinBack) -> str:
+    """The share in percent, or a dash where nobody was lapsed."""
+    return "–" if row.percentage is None else f"{row.percentage:.1f}%"
+
+
+def decision(row: Decision) -> str:
+    """What was decided, with the reason where there is one."""
+    return plain(row.decision) + (f" ({plain(row.reason)})" if row.reason else "")
+
+
+def admitted(row: Admission) -> str:
+    """How many entered, and how many of them are left alone for comparison."""
+    return f"{row.admitted:,}" + (f" ({row.holdout:,} held out)" if row.holdout else "")
+
+
+def ended(row: Journey) -> int:
+    """Journeys that are over, one way or the other."""
+    return row.completed + sum(reason.count for reason in row.exited)
