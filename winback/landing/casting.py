@@ -10,12 +10,12 @@ from winback.landing.reading import literal
 
 # ISO 3166-1 alpha-2.
 _COUNTRIES = (
-    "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW BY BZ CA CC CD CF CG CH CI CK CL CM CN "
-    "CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM FO FR GA GB GD GE GF GG GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM "
-    "HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE JM JO JP KE KG KH KI KM KN KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK "
-    "ML MM MN MO MP MQ MR MS MT MU MV MW MX MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW PY QA RE RO RS RU RW "
-    "SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI "
-    "VN VU WF WS YE YT ZA ZM ZW"
+    "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW BY BZ CA CC CD CF CG "
+    "CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM FO FR GA GB GD GE GF GG GH GI GL "
+    "GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE JM JO JP KE KG KH KI KM KN KP KR KW KY KZ LA "
+    "LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK ML MM MN MO MP MQ MR MS MT MU MV MW MX MY MZ NA NC NE NF NG NI NL NO NP "
+    "NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW PY QA RE RO RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV "
+    "SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW "
 ).split()
 _TRUE = "('true', 't', 'yes', 'y', '1', 'on')"
 _FALSE = "('false', 'f', 'no', 'n', '0', 'off')"
@@ -28,11 +28,13 @@ _WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "US
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """SQL in four steps, each over the columns of the one before: `v_` as the source has it, `t_` text, `c_` typed or null, then the rest.
+    """SQL in steps, each over the columns of the one before: `v_` as the source has it, `s_` without blanks around, `t_` text, `c_` typed.
 
-    `problem` is null where all is well ('' where it always is); `final` is the value of the raw table.
+    A step of its own each, because DuckDB computes an expression as often as it is written. Null in `c_` is what could not be read or was
+    not there; `problem` is null where all is well ('' where it always is); `final` is the value of the raw table.
     """
 
+    stripped: str
     text: str
     typed: str
     problem: str
@@ -41,12 +43,13 @@ class Cast:
 
 def cast(column: Column, rule: ColumnRule | None, source_type: str, *, timezone: str, decimal: str) -> Cast:
     """The SQL for one column, whose source value is `v_<name>` of type `source_type`."""
-    raw, text, typed = f'"v_{column.name}"', f'"t_{column.name}"', f'"c_{column.name}"'
-    to_text = _text(column, raw, source_type)
+    raw, stripped, text, typed = (f'"{prefix}_{column.name}"' for prefix in "vstc")
+    to_stripped, to_text = _text(column, raw, stripped, source_type)
     if rule and rule.values is not None:
         pairs = " ".join(f"when {literal(old.strip().lower())} then {literal(new)}" for old, new in rule.values.items())
         rest = literal(rule.otherwise) if rule.otherwise is not None else to_text
-        to_text = f"case lower({to_text}) {pairs} else case when ({to_text}) is not null then {rest} end end" if pairs else to_text
+        mapped = f"case lower({stripped}) {pairs} else {rest} end" if pairs else rest
+        to_text = f"case when ({to_text}) is not null then {mapped} end"
         source_type = "VARCHAR"
     value, complaint = _typed(column, rule, raw, text, source_type, timezone, decimal)
     cases = []
@@ -58,22 +61,25 @@ def cast(column: Column, rule: ColumnRule | None, source_type: str, *, timezone:
         cases.append(f"when {typed} is null then 'is missing'")
     problem = f"case {' '.join(cases)} end" if cases else ""
     final = typed if column.default == "null" else f"coalesce({typed}, {column.default})"
-    return Cast(to_text, f"({value})::{SQL_TYPES[column.kind]}", problem, final)
+    return Cast(to_stripped, to_text, f"({value})::{SQL_TYPES[column.kind]}", problem, final)
 
 
-def _text(column: Column, raw: str, source_type: str) -> str:
+def _text(column: Column, raw: str, stripped: str, source_type: str) -> tuple[str, str]:
     """What is there, as text; null for what people and programs write where nothing is."""
     if source_type == "VARCHAR":
-        text = f"nullif(nullif(nullif(trim({raw}, {_BLANK}), ''), 'NULL'), '\\N')"
+        blank = " or ".join(f"ascii({end}) <= 32 or ascii({end}) = 160" for end in (raw, f"right({raw}, 1)"))
+        nothing = f"{stripped} = '' or {stripped} = 'NULL' or {stripped} = '\\N'"
         if column.kind not in ("text", "json"):
-            text = f"case when lower({text}) not in ('null', 'none', 'nan', 'nat', 'n/a') then {text} end"
-        return text
+            words = " or ".join(f"lower({stripped}) = '{word}'" for word in ("null", "none", "nan", "nat", "n/a"))
+            nothing += f" or (len({stripped}) < 5 and ({words}))"
+        return f"case when {blank} then trim({raw}, {_BLANK}) else {raw} end", f"case when {nothing} then null else {stripped} end"
     if source_type in ("DOUBLE", "FLOAT"):
         # Identifiers that went through a table with gaps come as 12345.0.
-        return f"case when {raw} = trunc({raw}) and abs({raw}) < 1e15 then {raw}::bigint::varchar when not isnan({raw}) then {raw}::varchar end"
+        whole = f"{raw} = trunc({raw}) and abs({raw}) < 1e15"
+        return f"case when {whole} then {raw}::bigint::varchar when not isnan({raw}) then {raw}::varchar end", stripped
     if source_type.startswith("DECIMAL"):
-        return f"case when {raw} = trunc({raw}) then trunc({raw})::hugeint::varchar else {raw}::varchar end"
-    return f"{raw}::varchar"
+        return f"case when {raw} = trunc({raw}) then trunc({raw})::hugeint::varchar else {raw}::varchar end", stripped
+    return f"{raw}::varchar", stripped
 
 
 def _typed(column: Column, rule: ColumnRule | None, raw: str, text: str, source_type: str, timezone: str, decimal: str) -> tuple[str, str]:
@@ -123,11 +129,8 @@ def _typed(column: Column, rule: ColumnRule | None, raw: str, text: str, source_
     allowed_plain = f"regexp_full_match({plain}, '{_PLAIN_NUMBER}')"
     if decimal == ",":
         allowed_plain += f" and not contains({text}, '.')"
-    return (
-        f"case when {allowed_plain} then try_cast({plain} as {target}) "
-        f"when regexp_full_match({text}, '{_GROUPED[decimal]}') then try_cast({ungrouped} as {target}) end",
-        "is not a number, or too large",
-    )
+    grouped = f"when regexp_full_match({text}, '{_GROUPED[decimal]}') then try_cast({ungrouped} as {target})"
+    return f"case when {allowed_plain} then try_cast({plain} as {target}) {grouped} end", "is not a number, or too large"
 
 
 def _timestamp(rule: ColumnRule | None, raw: str, text: str, source_type: str, timezone: str) -> str:

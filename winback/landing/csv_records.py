@@ -98,7 +98,7 @@ class _Splitter:
             self.joined = re.compile(value + rb"(?:" + mark + value + rb"){" + str(width - 1).encode() + rb"}", re.DOTALL)
 
     def split(self, data: bytes, first_line: int, last: bool, records: Records, clean: io.BufferedWriter) -> tuple[int, int]:
-        """Deal with the whole records at the beginning of `data`; returns how many bytes they took and the number of the line after them."""
+        """Deal with the whole records at the beginning of `data`; returns the bytes they took and the line after them."""
         octets = np.frombuffer(data, dtype=np.uint8)
         breaks = np.flatnonzero(octets == _LF)
         if last and (not len(breaks) or breaks[-1] != len(data) - 1):
@@ -141,9 +141,9 @@ class _Splitter:
                     continue
                 reasons[opening] = "a quote is opened and not closed, or stands in the middle of a value"
                 position += 1
-            self._check_widths(octets, starts, ends, quotes, before, per_line, joined | inside, reasons)
+            self._check_widths(octets, starts, ends, quotes, before, joined | inside, reasons)
 
-        self._check_bytes(octets, starts, breaks, inside, reasons)
+        self._check_bytes(octets, breaks, inside, reasons)
         for number in np.flatnonzero(ends - starts > LONGEST_RECORD).tolist():
             reasons[number] = "is longer than 4 MB"
         kept = ~inside[:count]
@@ -169,7 +169,6 @@ class _Splitter:
         ends: Array,
         quotes: Array,
         before: Array,
-        per_line: Array,
         settled: Array,
         reasons: dict[int, str],
     ) -> None:
@@ -197,7 +196,7 @@ class _Splitter:
             if not settled[number]:
                 reasons.setdefault(number, "a quote stands in the middle of a value")
 
-    def _check_bytes(self, octets: Array, starts: Array, breaks: Array, inside: Array, reasons: dict[int, str]) -> None:
+    def _check_bytes(self, octets: Array, breaks: Array, inside: Array, reasons: dict[int, str]) -> None:
         """Find bytes that no text holds, and the marks left where the file was not UTF-8."""
         problems = [(np.flatnonzero(octets == _NUL), "holds a zero byte")]
         if self.delimiter is None:

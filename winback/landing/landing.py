@@ -18,7 +18,7 @@ from winback.landing.contract import TABLES, create_raw
 from winback.landing.files import content_hash, data_folder, list_files, remember_seen, states
 from winback.landing.mapping import Mapping, TableSource, load_mapping
 from winback.landing.reading import Source, forget, read
-from winback.landing.rows import Counts, FileId, judge, store
+from winback.landing.rows import Counts, FileId, Judged, judge, store
 from winback.progress import tell
 from winback.settings import Settings
 
@@ -32,7 +32,7 @@ class LandedFilesLedger(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FileReport:
-    """One file and table. `left_out` rows are those that the mapping's `where` did not want. A known file has the figures of its landing."""
+    """One file and table. `left_out` rows are those that the mapping's `where` did not want; a known file has its first figures."""
 
     file: str
     table: str
@@ -125,7 +125,8 @@ def land(
         if new:
             jobs.append(_Job(folder / name, FileId(file_id, name, now), new, again=False))
 
-    connection.execute("create or replace temporary table landing_timezones as select distinct name from pg_timezone_names()")
+    if any("customers" in job.sources for job in jobs):
+        connection.execute("create or replace temporary table landing_timezones as select distinct name from pg_timezone_names()")
     for position, job in enumerate(jobs, start=1):
         tell(f"landing {job.file.name} ({position} of {len(jobs)})")
         try:
@@ -174,7 +175,7 @@ def _load_again(
     gone = sorted(file for file_id, file in again if file_id not in names)
     if gone:
         raise StopRun(
-            f"{folder}: {', '.join(gone)}: landed before, needed again because {reason}, and not in the folder any more with the content it had. "
+            f"{folder}: {', '.join(gone)}: landed before, needed again because {reason}, and not in the folder any more as it was then. "
             "Put it back as it was and start again; nothing is derived or sent from a part of what was known."
         )
     if again != expected[common:]:
@@ -201,7 +202,7 @@ def _ledger_row(row: Dictionary[str, Any]) -> dict[str, Any]:
 
 
 def _land_file(connection: duckdb.DuckDBPyConnection, ledger: LandedFilesLedger, rules: Mapping, job: _Job) -> list[FileReport]:
-    judged = []
+    judged: list[Judged] = []
     workspace = Path(tempfile.mkdtemp(prefix="landing-", dir=_roomy_folder(connection)))
     try:
         content: Source | None = None
@@ -258,7 +259,7 @@ def _missing_tables(connection: duckdb.DuckDBPyConnection, rules: Mapping, folde
         patterns = sorted({pattern for source in rules.tables.get(table.name, []) for pattern in source.files})
         present = f"found {', '.join(names[:10])}{' and more' if len(names) > 10 else ''}" if names else "the folder is empty"
         problems.append(
-            f"{folder}: no file of the needed table {table.name}: {present}; expected {' or '.join(patterns) or 'a source of it in the mapping'} "
-            "as .csv, .tsv, .parquet, .json or .jsonl (also .gz)."
+            f"{folder}: no file of the needed table {table.name}: {present}; "
+            f"expected {' or '.join(patterns) or 'a source of it in the mapping'} as .csv, .tsv, .parquet, .json or .jsonl (also .gz)."
         )
     return problems

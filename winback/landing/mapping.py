@@ -145,15 +145,13 @@ def _load(settings: Settings, name: str, children: tuple[str, ...]) -> Mapping:
         problems = [f"{shown}: found {found(source.data)}; a mapping has the fields {', '.join(Mapping.model_fields)}"]
     if problems:
         raise BadConfig("\n".join(problems))
-    mapping: Mapping | None = None
+    problems = _unknown_names(source)
     try:
         mapping = Mapping.model_validate(source.data)
     except ValidationError as error:
-        problems = [_explained(source, problem) for problem in error.errors()]
-    problems += _unknown_names(source)
+        raise BadConfig("\n".join([*(_explained(source, problem) for problem in error.errors()), *problems])) from None
     if problems:
         raise BadConfig("\n".join(problems))
-    assert mapping is not None
     if mapping.extends:
         if mapping.extends in children or mapping.extends == path.stem:
             raise BadConfig(f"{shown}:{source.line(('extends',))}: extends: found {mapping.extends}, which extends this file in turn")

@@ -1,4 +1,4 @@
-"""A file as rows in DuckDB: whatever the format, a temporary table `landing_source` with `_row_number` and the columns as the file has them."""
+"""A file as rows in DuckDB: whatever the format, the table or view `landing_source` with `_row_number` and the columns of the file."""
 
 from __future__ import annotations
 
@@ -98,15 +98,16 @@ def _read_json(connection: duckdb.DuckDBPyConnection, path: Path, shown: str, te
     with utf8.open("rb") as beginning:
         first = beginning.read(4096).removeprefix(codecs.BOM_UTF8).lstrip()[:1]
     damaged: list[tuple[int, str]] = []
+    extension = shown.lower().removesuffix(".gz").rpartition(".")[2]
     if first == b"[":
         try:
             connection.execute(
-                f"create or replace temporary table landing_json as select row_number() over () as _row_number, json from "
+                "create or replace temporary table landing_json as select row_number() over () as _row_number, json from "
                 f"read_json_objects({literal(utf8)}, format = 'array', maximum_object_size = {csv_records.LONGEST_RECORD})"
             )
         except duckdb.Error as problem:
             raise BadInput(f"{shown}: is not a JSON array that can be read ({_first_line(problem)}). Export it again.") from None
-    elif first in (b"{", b""):
+    elif first == b"{" or (not first and extension != "json"):
         records = csv_records.split_lines(utf8, workspace / "records.json", repaired=repaired)
         damaged = records.damaged
         _load_records(connection, records, ["json"], "\x01", "", shown)
@@ -114,19 +115,22 @@ def _read_json(connection: duckdb.DuckDBPyConnection, path: Path, shown: str, te
     else:
         raise BadInput(f"{shown}: is not JSON. Expected an array of objects, or one object per line.")
     forget(connection)
-    broken = "not coalesce(json_valid(json) and json_type(json) = 'OBJECT', false)"
+    # In a `case`, since `and` may look at the type of what is no JSON.
+    fine = "coalesce(case when json_valid(json) then json_type(json) = 'OBJECT' end, false)"
     if repaired:
-        broken += " or contains(json::varchar, chr(65533))"
-    bad = connection.execute(f"select _row_number from landing_json where {broken} order by 1").fetchall()
+        fine += " and not contains(json::varchar, chr(65533))"
+    connection.execute("alter table landing_json add column fine boolean")
+    connection.execute(f"update landing_json set fine = {fine}")
+    bad = connection.execute("select _row_number from landing_json where not fine order by 1").fetchall()
     damaged += [(row[0], "is not a JSON object in the encoding of the file") for row in bad]
-    total = connection.execute("select count(*) from landing_json").fetchall()[0][0]
+    [(total,)] = connection.execute("select count(*) from landing_json").fetchall()
     if total == len(bad) > 0:
         raise BadInput(f"{shown}: holds no JSON object that can be read. Expected an array of objects, or one object per line.")
     keys = [
         row[0]
         for row in connection.execute(
-            f"select key, min(position) from (select unnest(json_keys(json)) as key, generate_subscripts(json_keys(json), 1) as position "
-            f"from landing_json where not ({broken})) group by key order by 2, 1"
+            "select key, min(position) from (select unnest(json_keys(json)) as key, generate_subscripts(json_keys(json), 1) as position "
+            "from landing_json where fine) group by key order by 2, 1"
         ).fetchall()
     ]
     columns = _unique(keys)
@@ -136,7 +140,7 @@ def _read_json(connection: duckdb.DuckDBPyConnection, path: Path, shown: str, te
         for key, column in zip(keys, columns, strict=True)
     )
     connection.execute(
-        f"create temporary table {SOURCE} as select _row_number{listed}, json as _json from landing_json where not ({broken})"
+        f"create temporary table {SOURCE} as select _row_number{listed}, json as _json from landing_json where fine"
     )
     connection.execute("drop table landing_json")
     return Source(columns, total - len(bad), sorted(damaged), is_json=True)
@@ -201,13 +205,12 @@ def _as_utf8(path: Path, text: TextFormat, workspace: Path) -> tuple[Path, bool]
         return path, False
     repaired = False
 
-    def replace(error: UnicodeError) -> tuple[str, int]:
+    def replace(error: UnicodeDecodeError) -> tuple[str, int]:
         nonlocal repaired
         repaired = True
-        assert isinstance(error, UnicodeDecodeError)
         return "\ufffd", error.end
 
-    codecs.register_error("winback-replace", replace)
+    codecs.register_error("winback-replace", replace)  # type: ignore[arg-type]
     copy = workspace / "utf8"
     _transcode(path, copy, encoding, (lambda part: part.replace("\r", "\n")) if old_mac else None)
     return copy, repaired

@@ -59,6 +59,14 @@ def judge(
     BadConfig
         An SQL expression of the mapping does not work on the file.
     """
+    if content.is_json and not content.rows:
+        # An empty array says nothing about its columns.
+        columns = ", ".join(column.name for column in table.columns)
+        connection.execute(
+            f"create or replace temporary table {name} as select {columns}, _row_number, "
+            f"null::struct(\"column\" varchar, reason varchar) as _problem from raw.{table.name} limit 0"
+        )
+        return Judged(table, name, content)
     expressions = _expressions(table, source, content, file)
     present = {column.lower() for column in content.columns}
     absent = "".join(f", null::varchar as {identifier(column)}" for column in source.absent_as_null if column.lower() not in present)
@@ -81,6 +89,7 @@ def judge(
         }
         values = ", ".join(f'({expression}) as "v_{column}"' for column, expression in expressions.items())
         v_names, t_names = (", ".join(f'"{prefix}_{column}"' for column in casts) for prefix in "vt")
+        stripped = ", ".join(f'{one.stripped} as "s_{column}"' for column, one in casts.items())
         texts = ", ".join(f'{one.text} as "t_{column}"' for column, one in casts.items())
         typed = ", ".join(f'{one.typed} as "c_{column}"' for column, one in casts.items())
         final = ", ".join(f"{one.final} as {column}" for column, one in casts.items())
@@ -96,7 +105,8 @@ def judge(
         connection.execute(f"""
             create or replace temporary table {name} as
             with origin as (select _row_number, {wanted} as _wanted, {values} from {origin}),
-            texts as (select _row_number, {v_names}, {texts} from origin where _wanted),
+            stripped as (select _row_number, {v_names}, {stripped} from origin where _wanted),
+            texts as (select _row_number, {v_names}, {texts} from stripped),
             typed as (select _row_number, {t_names}, {typed} from texts)
             select {final}, _row_number, case {" ".join(problems)} end as _problem from typed
         """)
@@ -125,7 +135,8 @@ def store(connection: duckdb.DuckDBPyConnection, judged: Judged, file: FileId) -
     place = [file.file_id, file.name, table.name]
     if bad:
         connection.execute(
-            f"insert into raw.quarantine select ?, ?, ?, _row_number, _problem.column, _problem.reason, ? from {name} where _problem is not null",
+            "insert into raw.quarantine select ?, ?, ?, _row_number, _problem.column, _problem.reason, ? "
+            f"from {name} where _problem is not null",
             [*place, file.landed_at],
         )
     if damaged:
@@ -144,7 +155,8 @@ def store(connection: duckdb.DuckDBPyConnection, judged: Judged, file: FileId) -
 def _types(connection: duckdb.DuckDBPyConnection, expressions: dict[str, str], origin: str, wanted: str) -> dict[str, str]:
     values = ", ".join(f'({expression}) as "{column}"' for column, expression in expressions.items())
     described = connection.execute(f"describe select {values}, {wanted} as _wanted from {origin}").fetchall()
-    return {row[0]: row[1] for row in described if row[0] in expressions}
+    # By position: an alias that equals a column but for capitals comes back as the column is written.
+    return {column: row[1] for column, row in zip(expressions, described, strict=False)}
 
 
 def _timezone(rule: ColumnRule | None, source: TableSource, rules: Mapping) -> str:
