@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from winback.destinations.base import Channel, Message
@@ -33,16 +32,12 @@ class ProgramRenderer:
 
     def render(self, item: Item) -> Message:
         from winback.programs.rendering import render
-        from winback.programs.variables import IssuedOffer, links_for
+        from winback.programs.variables import links_for
 
         row = item.row
         definition = self._definition(row["program"], row["version"])
-        offer = None
-        if definition.program.offer is not None and row["offer_code"]:
-            days = definition.program.offer.expires_after_days
-            # The code holds from the first message of the journey that can name it.
-            expires_on = (row["as_of"] + timedelta(days=days)).date() if days else None
-            offer = IssuedOffer(row["offer_code"], definition.program.offer.percent, days, expires_on)
+        # From the entry, not from this message: every message of a journey names the same last day of the code.
+        offer = definition.issue_offer(row["offer_code"], row["enrolled_at"].date()) if row["offer_code"] else None
         links = links_for(self._brand, item.item_id)
         rendered = render(definition, row["content"], row["channel"], row, self._brand, links, offer)
         return Message(
