@@ -78,7 +78,7 @@ class TableSource(_Closed):
     files: Names = Field(description="Patterns of file names, or of paths below the data folder")
     columns: dict[str, ColumnRule] = Field(default_factory=dict, description="Our column: where it comes from")
     where: str | None = Field(None, description="DuckDB SQL: rows for which it does not hold are left out, without a word")
-    absent_as_null: list[str] = Field(default_factory=list, description="Source columns that `sql` and `where` name and some files lack")
+    absent_as_null: list[str] = Field(default_factory=list, description="Source columns that are named here and that some files lack")
     csv: TextFormat | None = None
     timezone: Timezone | None = None
 

@@ -139,9 +139,7 @@ def _read_json(connection: duckdb.DuckDBPyConnection, path: Path, shown: str, te
         f", nullif(json ->> {literal('/' + key.replace('~', '~0').replace('/', '~1'))}, '') as {identifier(column)}"
         for key, column in zip(keys, columns, strict=True)
     )
-    connection.execute(
-        f"create temporary table {SOURCE} as select _row_number{listed}, json as _json from landing_json where fine"
-    )
+    connection.execute(f"create temporary table {SOURCE} as select _row_number{listed}, json as _json from landing_json where fine")
     connection.execute("drop table landing_json")
     return Source(columns, total - len(bad), sorted(damaged), is_json=True)
 

@@ -64,7 +64,7 @@ def judge(
         columns = ", ".join(column.name for column in table.columns)
         connection.execute(
             f"create or replace temporary table {name} as select {columns}, _row_number, "
-            f"null::struct(\"column\" varchar, reason varchar) as _problem from raw.{table.name} limit 0"
+            f'null::struct("column" varchar, reason varchar) as _problem from raw.{table.name} limit 0'
         )
         return Judged(table, name, content)
     expressions = _expressions(table, source, content, file)
@@ -179,7 +179,7 @@ def _expressions(table: Table, source: TableSource, content: Source, file: FileI
             expressions[column.name] = literal(rule.value) if isinstance(rule.value, str) else str(rule.value).lower()
         elif column.kind != "json" or rule:
             wanted = rule.from_ if rule and rule.from_ else [column.name]
-            exact = [name for name in wanted if name in content.columns]
+            exact = [name for name in wanted if name in content.columns or name in source.absent_as_null]
             alike = [by_spelling[_spelling(name)] for name in wanted if _spelling(name) in by_spelling]
             nested = [pointer for name in wanted if (pointer := _nested(name, content))]
             used.update((exact or alike)[:1])
