@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import socket
 import socketserver
 import threading
 from collections.abc import Iterator, Sequence
@@ -324,3 +325,14 @@ def test_smtp_cannot_be_asked() -> None:
     results = destination.resolve(ITEMS, NOW)
     assert [result.outcome for result in results] == [Outcome.UNKNOWN] * 3
     assert isinstance(ITEMS[0], Message)
+
+
+def test_no_message_waits_for_a_delayed_acknowledgement() -> None:
+    """With Nagle's algorithm on, every message took 40 to 90 ms."""
+    with scripted([EHLO] + [b"250 ok", b"250 ok", b"354", b"250 ok"] * 3) as (port, _):
+        destination = open_smtp(port, **PLAIN)
+        destination.send(ITEMS, NOW)
+        sock = destination._idle[0]._smtp.sock
+        assert sock is not None
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        destination.close()
