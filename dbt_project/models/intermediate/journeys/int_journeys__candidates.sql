@@ -3,8 +3,8 @@ with programs as (
         program,
         version,
         audience,
-        lapse_days_at_least,
-        lapse_days_below
+        coalesce(lapse_days_at_least, {{ own_lapse_days('audience', 'from') }}) as at_least,
+        coalesce(lapse_days_below, {{ own_lapse_days('audience', 'below') }}) as below
     from {{ ref('stg_programs__in_force') }}
     where is_live
 ),
@@ -20,8 +20,8 @@ members as (
     from programs
     inner join {{ ref('int_audiences__members') }} as members on programs.audience = members.audience
     where
-        (programs.lapse_days_at_least is null or members.lapse_days >= programs.lapse_days_at_least)
-        and (programs.lapse_days_below is null or members.lapse_days < programs.lapse_days_below)
+        (programs.at_least is null or members.lapse_days >= programs.at_least)
+        and (programs.below is null or members.lapse_days < programs.below)
 ),
 
 -- Those who completed a program that names another to take over, and have not come back since. They stand before the gates of the next
