@@ -144,6 +144,9 @@ class Conformance:
         assert line
         assert "\n" not in line
         assert not [secret for secret in self.entry.secrets if secret in line + caplog.text]
+        if self.entry.contract is not None:
+            for captured in provider.requests:
+                contracts.validate(self.entry.contract, captured)
 
     def test_check_stops_at_refused_credentials(self) -> None:
         with LocalProvider(self._answering(self.entry.replies["expired_credentials"])) as provider:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.destinations.conformance.suite import Conformance
 from winback.destinations.base import Capabilities
-from winback.destinations.config import SUPPORT_MODULES, DestinationConfig, installed
+from winback.destinations.config import SUPPORT_MODULES, DestinationConfig, capabilities, installed
 
 PROJECT = Path(__file__).resolve().parents[3]
 
@@ -19,6 +19,19 @@ def test_support_modules_are_no_destinations() -> None:
     present = {path.stem for path in (PROJECT / "winback" / "destinations").glob("*.py")}
     hidden = [name for name in present & SUPPORT_MODULES if hasattr(importlib.import_module(f"winback.destinations.{name}"), "build")]
     assert hidden in ([], ["local"])
+
+
+def row(name: str) -> str:
+    """The destination's row of the table in docs/destinations.md."""
+    can = capabilities(name)
+    repeat = "repeated: the provider takes it once" if can.idempotent else "asked" if can.can_ask else "left and counted"
+    channels = ", ".join(sorted(channel.value for channel in can.channels))
+    return f"| [{name}](destinations/{name}.md) | {channels} | {can.batch_size:,} | {repeat} |"
+
+
+def test_the_table_of_destinations_says_what_they_can() -> None:
+    page = (PROJECT / "docs" / "destinations.md").read_text(encoding="utf-8").splitlines()
+    assert [line for line in page if line.startswith("| [")] == [row(name) for name in installed()]
 
 
 @pytest.mark.parametrize("name", installed())
