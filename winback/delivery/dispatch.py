@@ -129,7 +129,7 @@ def dispatch(
     deadline = now + linger
     while True:
         progress = run.one_pass()
-        if progress:
+        if progress and (clock is not None or run.more):
             continue
         wake = run.next_retry
         if clock is None or wake is None or wake > deadline:
@@ -172,6 +172,7 @@ class _Run:
         self.worker = f"{os.getpid()}-{unguessable_token(6)}"
         self.report = DispatchReport(clock())
         self.next_retry: datetime | None = None
+        self.more = False
         self._destinations = destinations
         self._chance = chance
         # The warehouse connection, the random generator and the report are used by one lane at a time.
@@ -194,6 +195,8 @@ class _Run:
                 with ThreadPoolExecutor(len(lanes), thread_name_prefix="lane") as pool:
                     for future in [pool.submit(lane.work) for lane in lanes]:
                         future.result()
+            self.more = queue.holds_more()
+            queue.look()
             self.report.waiting = queue.waiting()
             self.next_retry = queue.next_retry()
             self._open_since = queue.oldest_open()

@@ -64,13 +64,17 @@ class Queue:
         self._connection = connection
         self._ledger = ledger
         self._now = now
-        ledger.copy_to_warehouse(connection)
         self.since = _open_since(ledger)
-        self._state("winback_message_states", "messages", "message_id")
-        self._state("winback_change_states", "audience_changes", "change_id")
         _register_statuses(connection, ledger)
+        self.look()
         self._messages(SendingPolicy.in_force(ledger))
         self._changes()
+
+    def look(self) -> None:
+        """See afresh what is open, from the ledger as it is now."""
+        self._ledger.copy_to_warehouse(self._connection)
+        self._state("winback_message_states", "messages", "message_id")
+        self._state("winback_change_states", "audience_changes", "change_id")
 
     def close(self) -> None:
         """Drop what the queue held: addresses do not outlive the dispatch."""
@@ -80,15 +84,20 @@ class Queue:
     def lanes(self) -> list[tuple[str, str]]:
         """(kind, lane) pairs with due items: ("messages", channel) and ("changes", platform)."""
         rows = self._connection.execute(
-            f"select distinct 'messages', lane from {MESSAGES} union all select distinct 'changes', lane from {CHANGES} order by all"
+            f"""
+            select distinct 'messages', lane from {MESSAGES} where turn = 1
+            union all
+            select distinct 'changes', lane from {CHANGES}
+            order by all
+            """
         ).fetchall()
         return [(row[0], row[1]) for row in rows]
 
     def page(self, kind: str, lane: str, after: int, size: int) -> list[Item]:
         """Items of a lane with positions after `after`, in order; at most `size`."""
-        table = MESSAGES if kind == "messages" else CHANGES
+        table = f"{MESSAGES} where turn = 1 and" if kind == "messages" else f"{CHANGES} where"
         result = self._connection.execute(
-            f"select * from {table} where lane = ? and position > ? and position <= ? order by position", [lane, after, after + size]
+            f"select * from {table} lane = ? and position > ? and position <= ? order by position", [lane, after, after + size]
         )
         names = [column[0] for column in result.description]
         items = []
@@ -103,8 +112,18 @@ class Queue:
         return items
 
     def size(self, kind: str, lane: str) -> int:
-        table = MESSAGES if kind == "messages" else CHANGES
-        return int(self._connection.execute(f"select count(*) from {table} where lane = ?", [lane]).fetchall()[0][0])
+        table = f"{MESSAGES} where turn = 1 and" if kind == "messages" else f"{CHANGES} where"
+        return int(self._connection.execute(f"select count(*) from {table} lane = ?", [lane]).fetchall()[0][0])
+
+    def holds_more(self) -> bool:
+        """Whether items wait only for others of this pass: another message to the same customer, a remove behind its add."""
+        rows = self._connection.execute(
+            f"""
+            select (select count(*) from {MESSAGES} where turn > 1)
+                + (select count(*) - count(distinct (platform, audience, customer_id)) from winback_change_states)
+            """
+        ).fetchall()
+        return bool(rows[0][0])
 
     def waiting(self) -> dict[str, int]:
         """Open items that are not due yet, by why: not_before, retry, in_flight (another dispatcher's), paused."""
@@ -535,8 +554,10 @@ select
     split_part(turned.judgement, ':', 2) as reason,
     case when turned.judgement like 'defer:%' then turned.until end as retry_at,
     turned.channel as lane,
+    case when turned.judgement = 'send:' then turned.turn else 1 end as turn,
     row_number() over (
-        partition by turned.channel order by turned.state in ('unknown', 'lapsed') desc, turned.priority desc, turned.seq
+        partition by turned.channel, turned.judgement = 'send:' and turned.turn > 1
+        order by turned.state in ('unknown', 'lapsed') desc, turned.priority desc, turned.seq
     ) as position,
     turned.enrolment_id, turned.step_no, turned.customer_id, turned.program, turned.version, turned.kind, turned.channel, turned.content,
     turned.offer_code, turned.as_of, turned.enrolled_at, turned.address, turned.expires_at,
@@ -546,7 +567,7 @@ select
 from turned
 left join contacts on contacts.customer_id = turned.customer_id
 left join marts.customers as customers on customers.customer_id = turned.customer_id
-where turned.judgement <> 'in_flight' and (turned.judgement <> 'send:' or turned.turn = 1)
+where turned.judgement <> 'in_flight'
 order by turned.channel, position
 """
 

@@ -10,7 +10,7 @@ def regret_sends(connection: duckdb.DuckDBPyConnection) -> int:
 
     Reads schema `ledger` (see `Ledger.copy_to_warehouse`) and raw.
     """
-    row = connection.execute(
+    rows = connection.execute(
         """
         select count(distinct messages.message_id)
         from ledger.messages as messages
@@ -26,5 +26,5 @@ def regret_sends(connection: duckdb.DuckDBPyConnection) -> int:
             and coalesce(lower(orders.status), '') not in ('cancelled', 'canceled', 'voided')
             and not (coalesce(orders.refunded, 0) > 0 and coalesce(orders.refunded, 0) >= coalesce(orders.total, 0))
         """
-    ).fetchone()
-    return int(row[0]) if row else 0
+    ).fetchall()
+    return int(rows[0][0])

@@ -36,14 +36,19 @@ def copy(engine: Engine, warehouse: duckdb.DuckDBPyConnection) -> dict[str, int]
     warehouse.execute("begin")
     try:
         warehouse.execute("create schema if not exists ledger")
+        found = warehouse.execute("select table_name from information_schema.tables where table_schema = 'ledger'").fetchall()
+        existing = {row[0] for row in found}
         for table in tables:
-            warehouse.execute(f"create table if not exists ledger.{table.name} ({_columns(table)})")
+            if table.name not in existing:
+                warehouse.execute(f"create table ledger.{table.name} ({_columns(table)})")
+        starts = _starts(warehouse, tables)
         ends = _ends(engine, tables)
         added = {}
         with engine.connect() as connection, connection.begin():
             for table in tables:
-                start = _start(warehouse, connection, table)
-                added[table.name] = _add(warehouse, connection, table, start, ends[table.name])
+                if starts[table.name]:
+                    _compare(warehouse, connection, table, starts[table.name])
+                added[table.name] = _add(warehouse, connection, table, starts[table.name], ends[table.name])
         warehouse.execute("commit")
     except BaseException:
         warehouse.execute("rollback")
@@ -67,26 +72,29 @@ def _ends(engine: Engine, tables: list[Table]) -> dict[str, int]:
     SQLite has one writer at a time: there `seq` is the order of commits.
     """
     ends: dict[str, int] = {}
-    for table in tables:
-        with engine.connect() as connection, connection.begin():
-            if engine.dialect.name == "postgresql":
-                connection.exec_driver_sql(f"lock table {table.name} in share mode")
-            ends[table.name] = connection.exec_driver_sql(f"select coalesce(max(seq), 0) from {table.name}").scalar_one()
+    with engine.connect() as connection:
+        for table in tables:
+            with connection.begin():
+                if engine.dialect.name == "postgresql":
+                    connection.exec_driver_sql(f"lock table {table.name} in share mode")
+                ends[table.name] = connection.exec_driver_sql(f"select coalesce(max(seq), 0) from {table.name}").scalar_one()
     return ends
 
 
-def _start(warehouse: duckdb.DuckDBPyConnection, ledger: Connection, table: Table) -> int:
-    """The last `seq` that the warehouse has, once it is sure that both mean the same row by it."""
+def _starts(warehouse: duckdb.DuckDBPyConnection, tables: list[Table]) -> dict[str, int]:
+    """The last `seq` of each table that the warehouse has."""
+    query = " union all ".join(f"select '{table.name}', coalesce(max(seq), 0) from ledger.{table.name}" for table in tables)
+    return {row[0]: row[1] for row in warehouse.execute(query).fetchall()}
+
+
+def _compare(warehouse: duckdb.DuckDBPyConnection, ledger: Connection, table: Table, seq: int) -> None:
+    """Make sure that both mean the same row by the last `seq` that the warehouse has."""
     key = [*natural_keys(table)[0], "recorded_at"]
-    newest = warehouse.execute(
-        f"select seq, {', '.join(f'{name}::varchar' for name in key)} from ledger.{table.name} order by seq desc limit 1"
-    ).fetchall()
-    if not newest:
-        return 0
-    last = newest[0]
-    seq: int = last[0]
+    copied = warehouse.execute(f"select {', '.join(f'{name}::varchar' for name in key)} from ledger.{table.name} where seq = {seq}")
+    # Read to the end: DuckDB does nothing else on a connection whose last result is unfinished.
+    last = copied.fetchall()[0]
     found = ledger.exec_driver_sql(f"select {', '.join(key)} from {table.name} where seq = {seq}").fetchone()
-    if found is None or [_comparable(value) for value in found] != [_comparable(value) for value in last[1:]]:
+    if found is None or [_comparable(value) for value in found] != [_comparable(value) for value in last]:
         there = "another one there" if found else "not"
         raise StopRun(
             f"The warehouse has row {seq} of the ledger's table {table.name}, the ledger has {there}: "
@@ -94,7 +102,6 @@ def _start(warehouse: duckdb.DuckDBPyConnection, ledger: Connection, table: Tabl
             "Put the newer ledger back; if the one in place is right, delete the warehouse file (it is rebuilt from the sources) "
             "and run again."
         )
-    return seq
 
 
 def _comparable(value: object) -> str:

@@ -39,7 +39,7 @@ def upgrade() -> None:
     if dialect == "postgresql":
         connection.exec_driver_sql(
             "create or replace function winback_append_only() returns trigger language plpgsql as $$ "
-            "begin raise exception 'the ledger is append-only: %', tg_table_name; end $$"
+            "begin raise exception using message = 'the ledger is append-only: ' || tg_table_name; end $$"
         )
     for name in _TABLES:
         for statement in append_only_statements(metadata.tables[name], dialect):

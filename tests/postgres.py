@@ -1,0 +1,77 @@
+"""A throw-away PostgreSQL cluster for tests: made, started and removed by a session fixture, on a free port of 127.0.0.1."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import psycopg
+import pytest
+
+_numbers = count(1)
+
+
+def _programs() -> Path | None:
+    """The folder of initdb and pg_ctl."""
+    found = shutil.which("initdb")
+    candidates = [Path(found).resolve().parent] if found else []
+    candidates += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    return next((folder for folder in candidates if (folder / "initdb").exists() and (folder / "pg_ctl").exists()), None)
+
+
+def _unprivileged_user() -> str | None:
+    """Who runs the server: PostgreSQL refuses root. None: nobody needs to be asked."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name).pw_name
+        except KeyError:
+            continue
+    return None
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """`postgresql://...` of a running cluster, without a database name."""
+    programs = _programs()
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed (initdb and pg_ctl): the same tests ran on SQLite")
+    user = _unprivileged_user()
+    if os.geteuid() == 0 and user is None:
+        pytest.skip("PostgreSQL does not run as root, and there is no user postgres or nobody")
+    folder = Path(tempfile.mkdtemp(prefix="winback-postgres-"))
+    if user is not None:
+        shutil.chown(folder, user)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+
+    def run(*command: str) -> None:
+        subprocess.run(command, check=True, cwd=folder, user=user, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    data = str(folder / "data")
+    run(str(programs / "initdb"), "-D", data, "-U", "winback", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C")
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
+    run(str(programs / "pg_ctl"), "-D", data, "-w", "-l", str(folder / "log"), "-o", options, "start")
+    try:
+        yield f"postgresql://winback@127.0.0.1:{port}"
+    finally:
+        run(str(programs / "pg_ctl"), "-D", data, "-w", "-m", "immediate", "stop")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> str:
+    """`postgresql://...` of an empty database."""
+    name = f"test_{next(_numbers)}"
+    with psycopg.connect(f"{postgres_server}/postgres", autocommit=True) as connection:
+        connection.execute(f"create database {name}")
+    return f"{postgres_server}/{name}"
