@@ -131,6 +131,7 @@ CASES = {
     ),
     "html_left_open": Case({"email.html": EMAIL + "<div>\n<strong>x</div>"}, ["email.html:5: found <strong> without </strong>"]),
     "html_closed_twice": Case({"email.html": EMAIL + "<p>x</p></div>"}, ["email.html:4: found </div> without <div> before it"]),
+    "a_comment_of_no_known_kind": Case({"email.html": EMAIL + "x <![ple ]>"}, ['email.html:4: found "<![" that begins nothing known']),
     "a_script": Case({"email.html": EMAIL + "<script>1</script>x"}, ["email.html:4: found <script>; mail programs remove it"]),
     "a_file_misspelt": Case(
         {"email.html": EMAIL + "x", "emial.html": "x"},

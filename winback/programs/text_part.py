@@ -69,6 +69,14 @@ class _Writer(HTMLParser):
         elif tag in _BLOCKS:
             self.pieces.append("\n\n")
 
+    def parse_marked_section(self, i: int, report: bool = True) -> int:
+        try:
+            return super().parse_marked_section(i, report)
+        except AssertionError:
+            # Python's parser stops at "<![" with an unknown word after it; browsers take it for a comment.
+            self.findings.append((self.getpos()[0], 'found "<![" that begins nothing known'))
+            return i + 3
+
     def handle_data(self, data: str) -> None:
         if not self._silent:
             self.pieces.append(re.sub(r"\s+", " ", data))
