@@ -2,23 +2,24 @@
 {%- set at_risk_from = var("tier_at_risk_from_days") -%}
 {%- set inactive_from = var("tier_inactive_from_days") -%}
 
-with stretches as (
-    select
-        customer_id,
-        previous_active_on,
-        {{ first_seen_on("active_from") }} as active_from,
-        {{ days_after("active_to", at_risk_from) }} as at_risk_from,
-        {{ days_after("active_to", inactive_from) }} as inactive_from,
-        {{ first_seen_on("next_active_from") }} as active_again_from
-    from {{ ref('int_customers__active_stretches') }}
-),
-
-created as (
+with known as (
     select
         customer_id,
         {{ first_seen_on("cast(created_at as date)") }} as created_on
     from {{ ref('int_customers__addressed') }}
-    where created_at is not null
+),
+
+stretches as (
+    select
+        stretches.customer_id,
+        stretches.previous_active_on,
+        {{ first_seen_on("stretches.active_from") }} as active_from,
+        {{ days_after("stretches.active_to", at_risk_from) }} as at_risk_from,
+        {{ days_after("stretches.active_to", inactive_from) }} as inactive_from,
+        {{ first_seen_on("stretches.next_active_from") }} as active_again_from
+    from {{ ref('int_customers__active_stretches') }} as stretches
+    -- Events may name someone whom the list of customers does not know yet.
+    inner join known on stretches.customer_id = known.customer_id
 ),
 
 stays as (
@@ -52,13 +53,13 @@ stays as (
 
     -- Known, but not yet seen doing anything.
     select
-        created.customer_id,
+        known.customer_id,
         'inactive' as tier,
-        created.created_on as started_on,
+        known.created_on as started_on,
         stretches.active_from as ended_on
-    from created
-    left join stretches on created.customer_id = stretches.customer_id and stretches.previous_active_on is null
-    where stretches.active_from is null or stretches.active_from > created.created_on
+    from known
+    left join stretches on known.customer_id = stretches.customer_id and stretches.previous_active_on is null
+    where known.created_on is not null and (stretches.active_from is null or stretches.active_from > known.created_on)
 )
 
 select
