@@ -48,7 +48,7 @@ def headline(figures: Figures) -> str:
     sent = sum(row.outcomes.get("accepted", 0) for row in figures.sent_for_day if row.channel != "task")
     return (
         f"Everything before {figures.as_of:%Y-%m-%d %H:%M} UTC is counted. {figures.considered:,} members of live programs' audiences, "
-        f"{figures.admitted:,} admitted; {sent:,} messages accepted so far of those that this day's run planned."
+        f"{figures.admitted:,} admitted. Messages accepted so far, of those that this day's run planned: {sent:,}."
     )
 
 

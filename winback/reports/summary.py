@@ -124,7 +124,7 @@ class Summary:
                 f"{row.month:%Y-%m}",
                 f"{row.lapsed:,}",
                 f"{row.won_back:,}",
-                wording.percentage(row) + ("" if row.is_mature else "  immature"),
+                ("" if row.is_mature else "(immature) ") + wording.percentage(row),
             )
         return table
 
