@@ -1,6 +1,7 @@
 """Twelve days of one shop, derived and recorded one after the other, with an outage of five days in between.
 
-Each customer lives one story, in a program of their own where the story needs one; programs tell customers apart by how long ago they bought.
+Each customer lives one story, in a program of their own where the story needs one; programs tell customers apart by the days since they
+bought.
 """
 
 from __future__ import annotations
@@ -201,7 +202,9 @@ def test_completion_tags_limits_and_hands_over_with_the_same_anchor(seen: Seen) 
         ("handed_over", "tag", "asleep"),
     ]
     assert seen.admissions[1]["after", "handed_over"] == "admitted"
-    entries = seen.world.rows("select program, reason, anchor_at from ledger.enrolments where customer_id = 'handed_over' order by enrolled_at")
+    entries = seen.world.rows(
+        "select program, reason, anchor_at from ledger.enrolments where customer_id = 'handed_over' order by enrolled_at"
+    )
     assert [(row["program"], row["reason"]) for row in entries] == [("short", "no_purchase"), ("after", "handed over")]
     assert entries[0]["anchor_at"] == entries[1]["anchor_at"]
     # Nothing is done twice, and those who rest are taken by nobody, from the first day of the rest on.

@@ -1,3 +1,5 @@
+{{ config(materialized='view') }}
+
 with programs as (
     select
         program,
