@@ -67,7 +67,7 @@ class Reconciliation:
         An add carries hashes made now; a remove carries those that were added.
         """
         held = {(hold.platform, hold.audience) for hold in self.holds}
-        reader: pa.RecordBatchReader = self._connection.execute(
+        reader: pa.RecordBatchReader = self._connection.sql(
             """
             select difference.*, contacts.email, contacts.phone, contacts.first_name, contacts.last_name, contacts.country
             from winback_audience_difference as difference

@@ -247,7 +247,7 @@ def _followups(connection: duckdb.DuckDBPyConnection) -> Iterable[pa.RecordBatch
 
 
 def _stream(connection: duckdb.DuckDBPyConnection, query: str, parameters: list[Any] | None = None) -> Iterator[pa.RecordBatch]:
-    reader: pa.RecordBatchReader = connection.execute(query, parameters or []).to_arrow_reader(_ROWS)
+    reader: pa.RecordBatchReader = connection.sql(query, params=parameters or []).to_arrow_reader(_ROWS)
     # The schema comes first, so that a kind without rows is a file with columns.
     yield pa.RecordBatch.from_pylist([], schema=reader.schema)
     yield from reader
