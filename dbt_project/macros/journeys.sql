@@ -34,8 +34,8 @@
     end
 {%- endmacro %}
 
-{# The audience's own bound on lapse_days (`from` or `below`), for programs that name none: another program that asks for more widens the audience,
-   not them. Audiences without such a var have no bound of their own. #}
+{# The audience's own bound on lapse_days (`from` or `below`), for programs that name none: another program that asks for more widens the
+   audience, not them. Audiences without such a var have no bound of their own. #}
 {% macro own_lapse_days(audience, bound) %}
     {%- set known = [] -%}
     {%- for name in env_var("WINBACK_AUDIENCES", "").split(",") if var(name ~ "_" ~ bound ~ "_days", none) is not none -%}

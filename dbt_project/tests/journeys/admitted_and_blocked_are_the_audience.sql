@@ -8,8 +8,12 @@ with expected as (
     inner join {{ ref('int_audiences__members') }} as members on programs.audience = members.audience
     where
         programs.is_live
-        and members.lapse_days >= coalesce(programs.lapse_days_at_least, {{ own_lapse_days('programs.audience', 'from') }}, members.lapse_days)
-        and members.lapse_days < coalesce(programs.lapse_days_below, {{ own_lapse_days('programs.audience', 'below') }}, members.lapse_days + 1)
+        and members.lapse_days >= coalesce(
+            programs.lapse_days_at_least, {{ own_lapse_days('programs.audience', 'from') }}, members.lapse_days
+        )
+        and members.lapse_days < coalesce(
+            programs.lapse_days_below, {{ own_lapse_days('programs.audience', 'below') }}, members.lapse_days + 1
+        )
 ),
 
 decided as (

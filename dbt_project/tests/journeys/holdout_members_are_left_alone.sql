@@ -1,4 +1,4 @@
--- A holdout member who hears from us, on any channel or through an ad, spoils the measurement of every program: lift looks smaller than it is.
+-- A holdout member who hears from us, on any channel or through an ad, spoils the measurement: lift looks smaller than it is.
 -- No action that sends, no task and no ad audience holds one.
 select
     enrolment_id,

@@ -1,3 +1,5 @@
+{%- set dealt_by = ["'" ~ var('holdout_salt') ~ "'", 'gates.program', 'gates.customer_id'] -%}
+
 with gates as (
     select * from {{ ref('int_journeys__gates_evaluated') }}
 ),
@@ -20,11 +22,7 @@ admitted as (
         coalesce(
             first_entries.arm,
             case
-                when
-                    substring(
-                        {{ derived_id(["'" ~ var('holdout_salt') ~ "'", 'gates.program', 'gates.customer_id']) }}, 1, {{ var('holdout_digits') }}
-                    ) < programs.holdout_below
-                    then 'holdout'
+                when substring({{ derived_id(dealt_by) }}, 1, {{ var('holdout_digits') }}) < programs.holdout_below then 'holdout'
                 else 'treatment'
             end
         ) as arm
