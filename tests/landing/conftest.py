@@ -26,9 +26,11 @@ class RememberedFiles:
     landed: list[dict[str, Any]] = field(default_factory=list)
 
     def rows(self, table: str, **equal: object) -> list[dict[str, Any]]:
+        assert (table, equal) == ("landed_files", {})
         return list(self.landed)
 
     def record(self, table: str, rows: Iterable[Mapping[str, Any]]) -> int:
+        assert table == "landed_files"
         known = {(row["file_id"], row["table_name"]) for row in self.landed}
         new = [dict(row) for row in rows if (row["file_id"], row["table_name"]) not in known]
         self.landed += new

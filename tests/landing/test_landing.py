@@ -191,7 +191,11 @@ def test_parquet_brings_its_own_types(shop: Shop) -> None:
     shop.put("customers.csv", CUSTOMERS)
     shop.connection.execute(
         f"""copy (
-            select 1::double as "Order ID", 17850.0::double as customer_id, timestamptz '2025-01-05 10:00:00+02' as ordered_at, 12.5::float as total
+            select
+                1::double as "Order ID",
+                17850.0::double as customer_id,
+                timestamptz '2025-01-05 10:00:00+02' as ordered_at,
+                12.5::float as total
             union all select 2, null, timestamptz '2025-01-06 00:00:00+00', 'nan'::float
         ) to '{shop.data / "orders.parquet"}' (format parquet)"""
     )
@@ -211,7 +215,7 @@ def test_more_columns_of_customers_are_kept(shop: Shop) -> None:
     assert nothing is None
 
 
-BAD_ORDERS = [
+BAD_ORDERS: list[tuple[str | bytes, str | None, str]] = [
     ("O,C1,2024-13-01,1", "ordered_at", "is not a timestamp like 2024-12-31 23:59:59"),
     ("O,C1,infinity,1", "ordered_at", "is not a timestamp like 2024-12-31 23:59:59"),
     ("O,C1,01/02/2025,1", "ordered_at", "is not a timestamp like 2024-12-31 23:59:59"),
@@ -352,7 +356,7 @@ def _orders(ids: list[int]) -> list[str]:
 @settings(max_examples=6, deadline=None, derandomize=True)
 @given(st.integers(0, 10_000))
 def test_the_order_of_rows_and_files_of_a_first_drop_does_not_matter(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311  (shuffles test rows)
     rows = _orders(list(range(40)))
     one = Shop(tmp_path_factory.mktemp("one"))
     one.put("customers.csv", CUSTOMERS)
@@ -395,7 +399,6 @@ def test_no_bytes_break_landing_and_good_rows_are_never_lost(
     shop.put("orders.csv", b"\n".join(lines))
     report = shop.land()
     found = {row[0].encode() for row in shop.ask("select order_id from raw.orders")}
-    # Bytes that decode as UTF-16 or a lone CR as line ends would make it another file: neither happens after a plain header.
     assert {row.split(b",")[0] for row in good} <= found
     [orders] = [file for file in report.files if file.table == "orders"]
     assert orders.rows_quarantined == shop.ask("select count(*) from raw.quarantine")[0][0]

@@ -122,7 +122,8 @@ def test_objects_in_json_are_reached_with_a_dot(shop: Shop) -> None:
     mapping = own(
         shop,
         "extends: standard\ntables:\n  orders:\n    files: orders*\n    columns:\n"
-        "      customer_id: customer.id\n      ordered_at: {from: placed, format: epoch_seconds}\n      total: {sql: price_cents::int / 100}\n",
+        "      customer_id: customer.id\n      ordered_at: {from: placed, format: epoch_seconds}\n"
+        "      total: {sql: price_cents::int / 100}\n",
     )
     shop.put("customers.csv", CUSTOMERS)
     shop.put("orders.json", '[{"order_id": 5, "customer": {"id": "C1"}, "placed": 1714557492, "price_cents": 1250}]')
