@@ -100,7 +100,11 @@ def test_every_audience_has_members(demo: duckdb.DuckDBPyConnection, as_of: str)
         demo,
         f"""
         with orders_of as (
-            select customer_id, max(ordered_at)::date as last_on, min(ordered_at)::date as first_on, count(distinct ordered_at::date) as days
+            select
+                customer_id,
+                max(ordered_at)::date as last_on,
+                min(ordered_at)::date as first_on,
+                count(distinct ordered_at::date) as days
             from orders where ordered_at < '{as_of}' group by customer_id
         ),
         mails as (

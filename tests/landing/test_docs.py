@@ -11,7 +11,7 @@ from winback.landing.mapping import ColumnRule, Mapping, TableSource
 from winback.settings import PROJECT_ROOT
 
 PAGE = (PROJECT_ROOT / "docs" / "bring-your-own-data.md").read_text(encoding="utf-8")
-BLOCKS = {name: content for name, content in re.findall(r"```\w+ (\S+)\n(.*?)```", PAGE, re.DOTALL)}
+BLOCKS = dict(re.findall(r"```\w+ (\S+)\n(.*?)```", PAGE, re.DOTALL))
 
 
 def test_the_smallest_folder_works(shop: Shop) -> None:

@@ -356,7 +356,7 @@ def _orders(ids: list[int]) -> list[str]:
 @settings(max_examples=6, deadline=None, derandomize=True)
 @given(st.integers(0, 10_000))
 def test_the_order_of_rows_and_files_of_a_first_drop_does_not_matter(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
-    chance = random.Random(seed)  # noqa: S311  (shuffles test rows)
+    chance = random.Random(seed)
     rows = _orders(list(range(40)))
     one = Shop(tmp_path_factory.mktemp("one"))
     one.put("customers.csv", CUSTOMERS)
