@@ -43,7 +43,7 @@ from winback.ledger import Ledger
 from winback.settings import Settings
 
 LEASE = timedelta(minutes=15)
-CLAIMED_AT_ONCE = 500
+CLAIMED_AT_ONCE = 1000
 _IN_DOUBT_AT_ONCE = 50
 _TOO_SMALL_WAIT = 24 * 3600.0
 _SKIPPED = "skipped"

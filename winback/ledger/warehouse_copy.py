@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import duckdb
@@ -132,9 +132,13 @@ def _batches(ledger: Connection, table: Table, names: str, start: int, end: int)
         fields.append(pa.field(column.name, pa.string() if as_text and pa.types.is_temporal(kind) else kind))
     schema = pa.schema(fields)
     while start < end:
-        rows: list[Any] = list(
-            ledger.exec_driver_sql(f"select {names} from {table.name} where seq > {start} and seq <= {end} order by seq limit {_BATCH}")
-        )
+        # Plain tuples of the driver: SQLAlchemy's rows cost more than reading them.
+        cursor = ledger.connection.cursor()
+        try:
+            cursor.execute(f"select {names} from {table.name} where seq > {start} and seq <= {end} order by seq limit {_BATCH}")
+            rows: Sequence[Any] = cursor.fetchall()
+        finally:
+            cursor.close()
         if not rows:
             return
         columns = list(zip(*rows, strict=True))
