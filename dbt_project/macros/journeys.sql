@@ -14,6 +14,18 @@
     ]) }}
 {% endmacro %}
 
+{# Over the gates' columns: the name of the first that is true, else null. #}
+{% macro first_failing_gate() %}
+    case {% for gate in gates() %}when {{ gate }} then '{{ gate }}' {% endfor %}end
+{%- endmacro %}
+
+{# A select of `position` and `reason`: the gates in order, and admitted at the end. #}
+{% macro reasons_in_order() %}
+    {%- for reason in gates() + ["admitted"] -%}
+        select {{ loop.index }} as position, '{{ reason }}' as reason{{ "" if loop.last else " union all " }}
+    {%- endfor -%}
+{% endmacro %}
+
 {# The gates before the named one: all of them false. #}
 {% macro passes_gates_before(gate) %}
     {%- set before = gates()[:gates().index(gate)] -%}

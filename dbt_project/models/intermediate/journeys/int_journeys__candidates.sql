@@ -36,7 +36,7 @@ completed as (
         enrolments.anchor_at,
         row_number() over (
             partition by programs.program, enrolments.customer_id
-            order by enrolments.enrolled_at desc, enrolments.enrolment_id
+            order by enrolments.enrolled_at desc, enrolments.enrolment_id asc
         ) as position
     from {{ ref('int_journeys__enrolments_resolved') }} as enrolments
     inner join programs on enrolments.complete_then = programs.program

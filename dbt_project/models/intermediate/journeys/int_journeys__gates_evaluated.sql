@@ -32,7 +32,7 @@ longest_suppressions as (
         ends_at,
         row_number() over (
             partition by customer_id
-            order by case when ends_at is null then 0 else 1 end, ends_at desc nulls last, reason nulls last
+            order by case when ends_at is null then 0 else 1 end asc, ends_at desc nulls last, reason asc nulls last
         ) as position
     from suppressions
 ),
@@ -130,8 +130,8 @@ gated as (
         coalesce(anchor_at <= last_anchor_at or anchor_at <= last_entered_at, false) as same_episode,
         coalesce(days_since_last_entry < reentry_after_days, false) as reentry_wait,
         coalesce(entries >= max_entries_allowed, false) as max_entries,
-        not (needs_no_channel or reached_by_email or reached_by_sms or reached_by_push or reached_by_ads) as unreachable,
-        not ({{ is_entry_day('cadence', 'weekday') }}) as not_entry_day
+        (needs_no_channel or reached_by_email or reached_by_sms or reached_by_push or reached_by_ads) is not true as unreachable,
+        ({{ is_entry_day('cadence', 'weekday') }}) is not true as not_entry_day
     from valued
 ),
 
@@ -142,7 +142,7 @@ contenders as (
         program_group,
         program,
         priority,
-        row_number() over (partition by customer_id, program_group order by priority desc, program) as position
+        row_number() over (partition by customer_id, program_group order by priority desc, program asc) as position
     from gated
     where {{ passes_gates_before('higher_priority_program') }} and not unreachable and not not_entry_day
 ),
@@ -168,7 +168,7 @@ ranked as (
     select
         program,
         customer_id,
-        row_number() over (partition by program order by lifetime_value desc nulls last, customer_id) as value_rank
+        row_number() over (partition by program order by lifetime_value desc nulls last, customer_id asc) as value_rank
     from prioritised
     where max_per_day is not null and {{ passes_gates_before('daily_cap') }}
 ),
@@ -225,9 +225,5 @@ select
     value_rank,
     max_per_day,
     lifetime_value,
-    case
-        {% for gate in gates() -%}
-        when {{ gate }} then '{{ gate }}'
-        {% endfor -%}
-    end as reason
+    {{ first_failing_gate() }} as reason
 from evaluated

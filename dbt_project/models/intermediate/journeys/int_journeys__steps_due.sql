@@ -104,11 +104,11 @@ conditioned as (
 ordered as (
     select
         *,
-        sum(case when skip_reason is null or not is_live then 1 else 0 end) over (
+        count(case when skip_reason is null or not is_live then step_no end) over (
             partition by enrolment_id
             order by step_no
-            rows between unbounded preceding and current row
-        ) - case when skip_reason is null or not is_live then 1 else 0 end as taken_before
+            rows between unbounded preceding and 1 preceding
+        ) as taken_before
     from conditioned
 )
 

@@ -8,7 +8,7 @@ sends as (
         step_no,
         row_number() over (
             partition by customer_id, channel
-            order by priority desc, program, enrolment_id
+            order by priority desc, program asc, enrolment_id asc
         ) as turn
     from due
     where kind = 'send' and arm = 'treatment' and skip_reason is null and is_live

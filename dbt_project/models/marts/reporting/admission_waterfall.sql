@@ -7,15 +7,7 @@ with programs as (
 ),
 
 reasons as (
-    {% for gate in gates() -%}
-    select
-        {{ loop.index }} as position,
-        '{{ gate }}' as reason
-    union all
-    {% endfor -%}
-    select
-        {{ gates() | length + 1 }} as position,
-        'admitted' as reason
+    {{ reasons_in_order() }}
 ),
 
 counted as (

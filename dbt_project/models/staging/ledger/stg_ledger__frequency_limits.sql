@@ -4,7 +4,8 @@ with events as (
 ),
 
 lifted as (
-    select limit_id from events where operation = 'lift'
+    select limit_id from events
+    where operation = 'lift'
 )
 
 select

@@ -3,7 +3,8 @@ with events as (
 ),
 
 lifted as (
-    select suppression_id from events where operation = 'lift'
+    select suppression_id from events
+    where operation = 'lift'
 )
 
 select
