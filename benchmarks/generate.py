@@ -1,0 +1,99 @@
+"""A made-up shop of any size: raw tables, shipped programs and an empty ledger, as a day would find them before dbt.
+
+python -m benchmarks.generate --customers 100000
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import duckdb
+
+from winback.landing.contract import create_raw
+from winback.ledger import open_ledger
+from winback.programs.sync import sync
+from winback.settings import PROJECT_ROOT, Settings
+from winback.warehouse import open_warehouse
+
+VERSION = 1
+"""Part of the folder's name: raise it when generate.sql changes, so that figures of different data are never compared."""
+
+SEED = 7
+FIRST_DAY = datetime(2023, 1, 1)
+AS_OF = datetime(2026, 1, 5)
+"""The day that is derived: a Monday, on which weekly programs take people in too."""
+
+LAST_INSTANT = AS_OF + timedelta(days=1)
+"""The rows reach one day further, as a warehouse's do by the time a day is derived again, and so that one more day can be added."""
+
+_SQL = Path(__file__).with_name("generate.sql")
+
+
+def home_of(customers: int, folder: Path = PROJECT_ROOT / "var" / "bench") -> Path:
+    """The home folder of the data of this size."""
+    return folder / f"{customers}-{VERSION}"
+
+
+def generate(
+    customers: int,
+    home: Path,
+    *,
+    first_day: datetime = FIRST_DAY,
+    as_of: datetime = AS_OF,
+    seed: int = SEED,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Settings:
+    """Write the warehouse and the ledger of `customers` customers into `home`, replacing what is there; return its settings.
+
+    Ten orders, twelve order lines, thirty message events and seven visits, logins or actions per customer, from `first_day` to a day
+    after `as_of`. The same arguments give the same rows.
+    """
+    shutil.rmtree(home, ignore_errors=True)
+    settings = Settings(home=home)
+    with open_warehouse(settings) as warehouse:
+        create_raw(warehouse)
+        for name, value in {
+            "customers": customers,
+            "seed": seed,
+            "first_day": first_day,
+            "last_instant": as_of + timedelta(days=1),
+        }.items():
+            warehouse.execute(f"set variable {name} = $value", {"value": value})
+        for statement in duckdb.extract_statements(_SQL.read_text(encoding="utf-8")):
+            began = time.monotonic()
+            warehouse.execute(statement)
+            if statement.type == duckdb.StatementType.INSERT:
+                table = statement.query.split("raw.")[1].split()[0]
+                tell(f"generated {table} ({time.monotonic() - began:.1f} s)")
+        with open_ledger(settings) as ledger:
+            # Known a day before, so that the programs are in force on the day derived.
+            sync(settings, ledger, warehouse, as_of - timedelta(days=1), as_of - timedelta(days=1))
+            ledger.copy_to_warehouse(warehouse)
+        warehouse.execute("checkpoint")
+    (home / "complete").touch()
+    return settings
+
+
+def generate_once(customers: int, tell: Callable[[str], None] = lambda _: None) -> Settings:
+    """The data of this size, made if it is not there yet."""
+    home = home_of(customers)
+    if (home / "complete").exists():
+        return Settings(home=home)
+    return generate(customers, home, tell=tell)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--customers", type=int, default=1_000_000)
+    asked = parser.parse_args()
+    settings = generate(asked.customers, home_of(asked.customers), tell=print)
+    print(settings.warehouse)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""Time and memory of a child process, and medians of several."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from winback.settings import PROJECT_ROOT
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One run: `wall` and `cpu` (user and system, all threads) in seconds, `peak` resident memory in MB, `told` what it printed."""
+
+    wall: float
+    cpu: float
+    peak: float
+    told: dict[str, Any]
+
+
+def run(arguments: Sequence[str]) -> Measured:
+    """Run `python -m <arguments>` in a process of its own and account for it; its last line on standard output is JSON."""
+    with tempfile.TemporaryFile() as output:
+        began = time.monotonic()
+        child = subprocess.Popen([sys.executable, "-m", *arguments], stdout=output, cwd=PROJECT_ROOT)
+        # wait4 instead of Popen.wait: it returns what this one child used, not the sum over all children.
+        _, status, usage = os.wait4(child.pid, 0)
+        wall = time.monotonic() - began
+        child.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        lines = output.read().decode().splitlines()
+    if child.returncode != 0 or not lines:
+        raise SystemExit(f"{' '.join(arguments)} ended with {child.returncode}\n" + "\n".join(lines))
+    kilobytes = usage.ru_maxrss / (1024 if sys.platform == "darwin" else 1)
+    return Measured(wall, usage.ru_utime + usage.ru_stime, kilobytes / 1024, json.loads(lines[-1]))
+
+
+def medians(runs: Sequence[Measured]) -> Measured:
+    """The median of each figure; `told` is that of the run whose time is the (lower) median."""
+    return Measured(
+        statistics.median(run.wall for run in runs),
+        statistics.median(run.cpu for run in runs),
+        statistics.median(run.peak for run in runs),
+        sorted(runs, key=lambda run: run.wall)[(len(runs) - 1) // 2].told,
+    )
