@@ -119,7 +119,8 @@ def dispatch(
         connection,
         ledger,
         destinations,
-        renderer or _program_renderer(settings, ledger),
+        renderer,
+        lambda: _program_renderer(settings, ledger),
         clock or (lambda: now),
         chance or Random(),  # noqa: S311  (jitter, not secrets)
         timer or Timer(),
@@ -154,7 +155,8 @@ class _Run:
         connection: duckdb.DuckDBPyConnection,
         ledger: Ledger,
         destinations: Destinations,
-        renderer: Renderer,
+        renderer: Renderer | None,
+        make_renderer: Callable[[], Renderer],
         clock: Callable[[], datetime],
         chance: Random,
         timer: Timer,
@@ -164,7 +166,8 @@ class _Run:
     ) -> None:
         self.connection = connection
         self.ledger = ledger
-        self.renderer = renderer
+        self._renderer = renderer
+        self._make_renderer = make_renderer
         self.clock = clock
         self.timer = timer
         self.lease = lease
@@ -181,6 +184,12 @@ class _Run:
         self._rates: dict[str, Rate] = {}
         self._open_since: datetime | None = None
 
+    @property
+    def renderer(self) -> Renderer:
+        if self._renderer is None:
+            self._renderer = self._make_renderer()
+        return self._renderer
+
     def one_pass(self) -> int:
         """Work through what is due now; returns how many items were claimed."""
         before = self.report.claimed
@@ -188,6 +197,9 @@ class _Run:
         try:
             found = [self._lane(queue, kind, name) for kind, name in queue.lanes()]
             lanes = [lane for lane in found if lane is not None and not lane.circuit.is_open]
+            if any(lane.kind == "messages" for lane in lanes):
+                # Reading the programs takes a moment, and fails before anything is claimed.
+                _ = self.renderer
             if len(lanes) == 1:
                 lanes[0].work()
             elif lanes:

@@ -43,18 +43,19 @@ class Destinations:
 def open_destinations(settings: Settings, *, sender: Sender | None = None, environment: Mapping[str, str] | None = None) -> Destinations:
     """Open a destination for every channel and ad platform: the live one where destinations.yml says so, else the local outbox.
 
-    With the simulated clock everything goes to the outbox, whatever the file says. `environment` holds the secrets (default: that of
-    this process).
+    With the simulated clock everything goes to the outbox, whatever the file says. `sender` is who email comes from (default: brand.yml's);
+    `environment` holds the secrets (default: that of this process).
 
     Raises
     ------
     BadConfig
-        destinations.yml is wrong, or a credential that it names is not in the environment.
+        destinations.yml or brand.yml is wrong, or a credential that they name is not in the environment.
     """
     from winback.destinations.faults import Faults
     from winback.destinations.local import LocalAudiences, LocalOutbox
 
     config = load_destinations(settings.project)
+    sender = sender or _brand_sender(settings)
     context = Context(os.environ if environment is None else environment, sender)
     is_real = settings.clock == "real"
     outbox = LocalOutbox(settings.outbox, sender=sender, faults=Faults.parse(settings.outbox_faults))
@@ -73,6 +74,15 @@ def open_destinations(settings: Settings, *, sender: Sender | None = None, envir
     if not any(destination is outbox for destination in messages.values()):
         outbox.close()
     return Destinations(messages, audiences)
+
+
+def _brand_sender(settings: Settings) -> Sender | None:
+    if not (settings.programs_dir / "brand.yml").is_file():
+        return None
+    from winback.programs import load_programs
+
+    sender = load_programs(settings).brand.sender
+    return Sender(sender.email, sender.name, sender.reply_to or "")
 
 
 def _message_destination(config: DestinationsConfig, name: str, context: Context, live: _Live) -> MessageDestination:
