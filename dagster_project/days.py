@@ -35,11 +35,12 @@ def _why_it_failed(result: dg.ExecuteInProcessResult) -> list[str]:
     reasons: list[str] = []
     for event in result.all_events:
         if event.is_step_failure:
+            told = event.step_failure_data.user_failure_data
             error = event.step_failure_data.error
-            cause = error
-            while cause is not None and cause.cause is not None:
-                cause = cause.cause
-            reasons.append(f"{event.step_key}: {(cause or error).message.strip() if (cause or error) else 'failed'}")
+            while error is not None and error.cause is not None:
+                error = error.cause
+            why = told.description if told and told.description else error.message.strip() if error else "failed"
+            reasons.append(f"{event.step_key}: {why}")
     for evaluation in result.get_asset_check_evaluations():
         if not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR:
             observed = {key: value.value for key, value in evaluation.metadata.items()}
@@ -52,7 +53,7 @@ def main(first: date, days: int) -> int:
     with console.status("loading") as status:
         from dagster_project.definitions import defs
 
-        job = defs().get_job_def("daily")  # type: ignore[operator]
+        job = defs().resolve_job_def("daily")
         with dg.DagsterInstance.get() as instance, listening(lambda step: status.update(f"{day}  {step}")):
             for day in (first + timedelta(days=offset) for offset in range(days)):
                 status.update(f"{day}")

@@ -15,6 +15,11 @@ from winback.settings import PROJECT_ROOT
 _DAGSTER_YAML = """\
 # Written by winback when the home was made; edit it freely.
 telemetry: {enabled: false}
+storage:
+  custom:
+    module: dagster_project.storage
+    class: KeptOpenStorage
+    config: {base_dir: {env: DAGSTER_HOME}}
 nux: {enabled: false}
 concurrency:
   # DuckDB gives its file to one process at a time: whole runs that open the warehouse wait for each other.

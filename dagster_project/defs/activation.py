@@ -1,14 +1,13 @@
 """plan, apply and send: the only assets through which anything leaves the building."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import dagster as dg
-from winback.day import apply_day, apply_metadata, dispatch_due, plan_day, plan_metadata
 
+from dagster_project.failures import told_plainly
 from dagster_project.partitions import DAYS, WAREHOUSE_POOL, as_of
 from winback.clock import utc_now
+from winback.day import apply_day, apply_metadata, dispatch_due, plan_day, plan_metadata
 from winback.settings import load_settings
 
 _DECIDED = [dg.AssetKey(["marts", name]) for name in ("journey_admissions", "journey_actions", "journey_followups", "ad_audience_members")]
@@ -22,7 +21,8 @@ _DECIDED = [dg.AssetKey(["marts", name]) for name in ("journey_admissions", "jou
     description="What would be done today, as a diff against the ledger with a content hash: entries, messages, ad-audience changes.",
 )
 def plan(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
-    drawn = plan_day(load_settings(), as_of(context))
+    with told_plainly():
+        drawn = plan_day(load_settings(), as_of(context))
     folder = dg.MetadataValue.path(str(drawn.folder))
     return dg.MaterializeResult(metadata={"plan_hash": drawn.content_hash, "folder": folder, **plan_metadata(drawn)})
 
@@ -36,7 +36,8 @@ def plan(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
     retry_policy=dg.RetryPolicy(max_retries=2, delay=30),
 )
 def applied(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
-    report = apply_day(load_settings(), as_of(context), utc_now(), run_id=context.run_id)
+    with told_plainly():
+        report = apply_day(load_settings(), as_of(context), utc_now(), run_id=context.run_id)
     return dg.MaterializeResult(metadata=apply_metadata(report))
 
 
@@ -49,5 +50,6 @@ def applied(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
 def sent(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
     settings = load_settings()
     instant = as_of(context) if "dagster/partition" in context.run.tags else None
-    report = dispatch_due(settings, utc_now(), as_of=instant)
+    with told_plainly():
+        report = dispatch_due(settings, utc_now(), as_of=instant)
     return dg.MaterializeResult(metadata=report.metadata())

@@ -1,11 +1,9 @@
 """When it runs: daily at 00:00 UTC, hourly for what has become due, at once when a file arrives."""
 
-from __future__ import annotations
-
 import dagster as dg
-from winback.alerts import run_failed
 
 from dagster_project.partitions import DAYS
+from winback.alerts import run_failed
 from winback.landing import waiting_files
 from winback.settings import load_settings
 
@@ -32,7 +30,7 @@ hourly_schedule = dg.ScheduleDefinition(
 @dg.sensor(
     name="new_files", job=hourly, minimum_interval_seconds=60, description="New or changed files in the data folder are landed at once."
 )
-def new_files(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+def new_files() -> dg.RunRequest | dg.SkipReason:
     waiting = waiting_files(load_settings())
     if not waiting.files:
         return dg.SkipReason(waiting.explanation)

@@ -1,7 +1,5 @@
 """derive: every dbt model is an asset, every data test a check on it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -33,6 +31,8 @@ _TRANSLATOR = _Translator()
     partitions_def=DAYS,
     dagster_dbt_translator=_TRANSLATOR,
     pool=WAREHOUSE_POOL,
+    # One run a day like every other asset: dagster-dbt would take all days of a backfill at once, and each day reads the one before.
+    backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=1),
 )
 def derived(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
     yield from build(load_settings(), as_of(context), _MANIFEST, _TRANSLATOR)

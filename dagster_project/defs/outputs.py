@@ -1,12 +1,11 @@
 """publish and report: what BI tools and people read."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import dagster as dg
 
 from dagster_project.defs.activation import sent
+from dagster_project.failures import told_plainly
 from dagster_project.partitions import DAYS, WAREHOUSE_POOL, as_of
 from winback.ledger import open_ledger
 from winback.settings import load_settings
@@ -25,7 +24,7 @@ def published(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
     from winback.publishing import publish
 
     settings = load_settings()
-    with open_warehouse(settings) as connection:
+    with told_plainly(), open_warehouse(settings) as connection:
         report = publish(settings, connection, run_id=context.run_id, as_of=as_of(context))
     return dg.MaterializeResult(metadata=report.metadata())
 
@@ -41,6 +40,8 @@ def report(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
     from winback.reports import day_report
 
     settings = load_settings()
-    with open_ledger(settings) as ledger, open_warehouse(settings) as connection:
+    with told_plainly(), open_ledger(settings) as ledger, open_warehouse(settings) as connection:
         day = day_report(settings, connection, ledger, as_of(context))
-    return dg.MaterializeResult(metadata={"report": dg.MetadataValue.md(day.markdown), **day.numbers})
+    return dg.MaterializeResult(
+        metadata={"report": dg.MetadataValue.md(day.markdown), "file": dg.MetadataValue.path(str(day.html_path)), **day.numbers}
+    )

@@ -1,12 +1,11 @@
 """land, check and sync: what other systems and the ledger know, brought into the warehouse."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 
+from dagster_project.failures import told_plainly
 from dagster_project.partitions import WAREHOUSE_POOL, as_of
 from winback.clock import utc_now
 from winback.ledger import open_ledger
@@ -62,7 +61,7 @@ def landed() -> Iterator[dg.MaterializeResult[Any]]:
     from winback.landing import land
 
     settings = load_settings()
-    with open_ledger(settings) as ledger, open_warehouse(settings) as connection:
+    with told_plainly(), open_ledger(settings) as ledger, open_warehouse(settings) as connection:
         report = land(settings, connection, ledger, now=utc_now())
         for table in (*RAW_TABLES, "quarantine"):
             yield dg.MaterializeResult(asset_key=["raw", table], metadata=report.metadata(table))
@@ -70,16 +69,15 @@ def landed() -> Iterator[dg.MaterializeResult[Any]]:
 
 @dg.multi_asset_check(
     name="check",
-    specs=[
-        dg.AssetCheckSpec(check.name, asset=["raw", check.table], description=check.description, blocking=check.blocking)
-        for check in CHECKS
-    ],
+    specs=[dg.AssetCheckSpec(check.name, asset=["raw", check.table], description=check.description, blocking=True) for check in CHECKS],
     pool=WAREHOUSE_POOL,
 )
 def checked(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
     from winback.quality import validate
 
-    for result in validate(load_settings(), as_of(context)):
+    with told_plainly():
+        results = validate(load_settings(), as_of(context))
+    for result in results:
         yield dg.AssetCheckResult(
             asset_key=["raw", result.table],
             check_name=result.name,
@@ -105,7 +103,7 @@ def checked(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckRes
 def synced(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
     settings = load_settings()
     instant = as_of(context)
-    with open_ledger(settings) as ledger, open_warehouse(settings) as connection:
+    with told_plainly(), open_ledger(settings) as ledger, open_warehouse(settings) as connection:
         sync(settings, ledger, connection, as_of=instant, now=settings.acting_at(instant, utc_now()))
         copied = ledger.copy_to_warehouse(connection)
     for table in PROGRAM_TABLES:

@@ -61,7 +61,11 @@ def run(
     start = first.date() if first else (DEMO_FIRST_DAY if demo else _last_day_with_orders(settings, console))
     count = days or (DEMO_DAYS if demo else 1)
 
-    environment = os.environ | {"WINBACK_HOME": str(settings.root), "DAGSTER_HOME": str(settings.dagster_home)}
+    environment = os.environ | {
+        "WINBACK_HOME": str(settings.root),
+        "DAGSTER_HOME": str(settings.dagster_home),
+        "DAGSTER_EVENT_BATCH_SIZE": "500",
+    }
     finished = subprocess.run(
         [sys.executable, "-m", "dagster_project.days", start.isoformat(), str(count)], env=environment, cwd=PROJECT_ROOT, check=False
     )
