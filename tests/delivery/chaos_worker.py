@@ -8,11 +8,13 @@ import signal
 import threading
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any, ClassVar
 
 import duckdb
+from sqlalchemy import event
 
 from tests.delivery.conftest import AS_OF, SCHEMA, PlainRenderer
 from winback.delivery import dispatch
@@ -21,7 +23,7 @@ from winback.destinations import Destinations
 from winback.destinations.base import Capabilities, Channel, Message, Outcome, Result
 from winback.destinations.faults import Faults
 from winback.destinations.local import LocalOutbox
-from winback.ledger import open_ledger_at
+from winback.ledger import Ledger, open_ledger_at
 from winback.settings import Settings
 
 
@@ -67,6 +69,25 @@ class Unforgiving:
         os.close(self._log)
 
 
+def _die_at(step: int, ledger: Ledger, destination: Any) -> None:
+    """SIGKILL some milliseconds after the step-th commit or call: at random moments, however fast the machine is."""
+    steps = count(1)
+    send = destination.send
+
+    def took_step(*_: object) -> None:
+        if next(steps) == step:
+            threading.Timer(Random(step).uniform(0, 0.02), os.kill, (os.getpid(), signal.SIGKILL)).start()
+
+    def counted(messages: Sequence[Message], now: datetime) -> list[Result]:
+        took_step()
+        results: list[Result] = send(messages, now)
+        took_step()
+        return results
+
+    destination.send = counted
+    event.listen(ledger.engine, "commit", took_step)
+
+
 def main(orders: dict[str, Any]) -> None:
     """Dispatch as told; the report goes into a file, unless the process is killed before."""
     home = Path(orders["home"])
@@ -74,10 +95,8 @@ def main(orders: dict[str, Any]) -> None:
     destination: Any = Unforgiving(home / "taken.log", faults) if orders["unforgiving"] else LocalOutbox(home / "outbox", faults=faults)
     connection = warehouse(orders["customers"])
     ledger = open_ledger_at(orders["ledger"])
-    if orders["kill_after"] is not None:
-        timer = threading.Timer(orders["kill_after"], os.kill, (os.getpid(), signal.SIGKILL))
-        timer.daemon = True
-        timer.start()
+    if orders["kill_at"] is not None:
+        _die_at(orders["kill_at"], ledger, destination)
     settings = Settings(home=home, clock="simulated")
     now = datetime.fromisoformat(orders["now"])
     report = dispatch(

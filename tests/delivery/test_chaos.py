@@ -29,9 +29,6 @@ KILLS = int(os.environ.get("WINBACK_CHAOS_KILLS", "3"))
 _processes = get_context("forkserver")
 _processes.set_forkserver_preload(["tests.delivery.chaos_worker"])
 
-SECONDS_ALIVE = 1.5 * MESSAGES / 2000
-"""Longest time until a kill: roughly what a whole dispatch takes."""
-
 IN_FLIGHT = 3 * 50
 """Items of an unforgiving provider that one dispatcher has claimed and not recorded, at most: under way, and in the making."""
 
@@ -64,7 +61,7 @@ class Worker:
         return json.loads(self.report.read_text(encoding="utf-8")) if self.process.exitcode == 0 else None
 
 
-def start(ledger: Ledger, home: Path, now: datetime, *, unforgiving: bool, faults: str = "", kill_after: float | None = None) -> Worker:
+def start(ledger: Ledger, home: Path, now: datetime, *, unforgiving: bool, faults: str = "", kill_at: int | None = None) -> Worker:
     report = home / f"report {uuid4()}.json"
     orders = {
         "home": str(home),
@@ -74,11 +71,16 @@ def start(ledger: Ledger, home: Path, now: datetime, *, unforgiving: bool, fault
         "now": now.isoformat(),
         "unforgiving": unforgiving,
         "faults": faults,
-        "kill_after": kill_after,
+        "kill_at": kill_at,
     }
     process = _processes.Process(target=chaos_worker.main, args=(orders,))
     process.start()
     return Worker(process, report)
+
+
+def _some_step(chance: Random, steps: int) -> int:
+    """A commit or call of a dispatch that has about this many; the share of each run, since earlier ones did part of the work."""
+    return 1 + chance.randrange(max(3, steps * 2 // KILLS))
 
 
 def latest(ledger: Ledger) -> Counter[str]:
@@ -93,15 +95,20 @@ def test_killed_and_restarted_with_an_idempotent_provider_nothing_is_lost_or_dou
     ids = fill(any_ledger)
     chance = Random(11)
     now = NOON
+    kills = 0
     for _ in range(KILLS):
         faults = f"throttled=0.1,error=0.1,lost=0.1,defer=0.02,duplicate=0.05,seed={chance.randrange(1000)}"
-        start(any_ledger, tmp_path, now, unforgiving=False, faults=faults, kill_after=chance.uniform(0.02, SECONDS_ALIVE)).finish()
+        killed = start(
+            any_ledger, tmp_path, now, unforgiving=False, faults=faults, kill_at=_some_step(chance, 12 * MESSAGES // 1000)
+        ).finish()
+        kills += killed is None
         now += timedelta(minutes=20)
     for _ in range(3):
         now += timedelta(hours=2)
         report = start(any_ledger, tmp_path, now, unforgiving=False).finish()
         if report and not report["waiting"]:
             break
+    assert kills > 0
     delivered = [path.stem for path in (tmp_path / "outbox" / "email").rglob("*.eml")]
     assert sorted(delivered) == sorted(ids)
     assert latest(any_ledger) == {"accepted": MESSAGES}
@@ -114,7 +121,9 @@ def test_killed_and_restarted_with_any_other_provider_nothing_is_doubled(any_led
     kills = 0
     for _ in range(KILLS):
         faults = f"throttled=0.1,defer=0.02,seed={chance.randrange(1000)}"
-        killed = start(any_ledger, tmp_path, now, unforgiving=True, faults=faults, kill_after=chance.uniform(0.02, SECONDS_ALIVE)).finish()
+        killed = start(
+            any_ledger, tmp_path, now, unforgiving=True, faults=faults, kill_at=_some_step(chance, 80 * MESSAGES // 1000)
+        ).finish()
         kills += killed is None
         now += timedelta(minutes=20)
     for _ in range(3):
@@ -122,6 +131,7 @@ def test_killed_and_restarted_with_any_other_provider_nothing_is_doubled(any_led
         report = start(any_ledger, tmp_path, now, unforgiving=True).finish()
         if report and not report["waiting"]:
             break
+    assert kills > 0
     delivered = Counter((tmp_path / "taken.log").read_text(encoding="ascii").split())
     assert max(delivered.values()) == 1
     outcomes = latest(any_ledger)
