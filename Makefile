@@ -5,7 +5,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 RUN := $(UV) run --frozen --no-sync
 SOURCE := $(if $(DATA),--data "$(DATA)",--demo)
 
-.PHONY: help run serve test test-quick check bench clean
+.PHONY: help run serve preview test bench clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,6 +15,9 @@ run: .venv/installed ## run the demo: 15 days on real baskets (DATA=folder for y
 
 serve: .venv/installed ## open the Dagster UI on the state of the last run (PORT=3000)
 	@$(RUN) winback serve $(if $(PORT),--port $(PORT))
+
+preview: .venv/installed ## what a program's file would do as it stands (PROGRAM=name); nothing is sent
+	@$(RUN) winback preview $(PROGRAM)
 
 test: .venv/installed ## format, lint, types, SQL lint, unit, property and end-to-end tests
 	@UV=$(UV) sh tests/all.sh

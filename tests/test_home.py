@@ -1,0 +1,53 @@
+"""A home keeps to the data it was made from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from winback.errors import BadConfig
+from winback.home import home_for_data, prepare_home
+from winback.settings import load_settings
+
+
+def test_a_home_remembers_what_it_was_made_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WINBACK_CLOCK", raising=False)
+    prepare_home(tmp_path / "home", data=tmp_path / "data", clock="simulated")
+    settings = load_settings(tmp_path / "home")
+    assert settings.data == tmp_path / "data"
+    assert settings.clock == "simulated"
+
+
+def test_the_environment_goes_before_what_a_home_remembers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare_home(tmp_path, clock="simulated")
+    monkeypatch.setenv("WINBACK_CLOCK", "real")
+    assert load_settings(tmp_path).clock == "real"
+
+
+def test_a_home_refuses_other_data(tmp_path: Path) -> None:
+    prepare_home(tmp_path / "home", data=tmp_path / "one")
+    with pytest.raises(BadConfig, match=r"was made from .*one, now asked for .*two"):
+        prepare_home(tmp_path / "home", data=tmp_path / "two")
+
+
+def test_a_home_that_is_prepared_again_keeps_what_people_edited(tmp_path: Path) -> None:
+    prepare_home(tmp_path)
+    (tmp_path / "dagster" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    prepare_home(tmp_path)
+    assert (tmp_path / "dagster" / "dagster.yaml").read_text() == "telemetry: {enabled: false}\n"
+
+
+def test_an_unknown_or_wrong_setting_is_named_with_what_is_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "winback.yml").write_text("clok: real\n")
+    with pytest.raises(BadConfig, match=r"winback\.yml: unknown setting 'clok'; allowed: .*clock"):
+        load_settings(tmp_path)
+    (tmp_path / "winback.yml").write_text("clock: fast\n")
+    monkeypatch.delenv("WINBACK_CLOCK", raising=False)
+    with pytest.raises(BadConfig, match=r"clock: found 'fast'; .*'real' or 'simulated'.*WINBACK_CLOCK"):
+        load_settings(tmp_path)
+
+
+def test_homes_of_two_folders_differ(tmp_path: Path) -> None:
+    assert home_for_data(tmp_path / "spring shop").name == "spring-shop"
+    assert home_for_data(tmp_path / "a") != home_for_data(tmp_path / "b")
