@@ -68,8 +68,10 @@ with defaults (audience, at_least, below) as (
 
 select
     defaults.audience,
-    coalesce(min(coalesce(lapse_days_at_least, at_least)), any_value(at_least)) as at_least,
-    coalesce(max(coalesce(lapse_days_below, below)), any_value(below)) as below
+    any_value(defaults.at_least) as own_at_least,
+    any_value(defaults.below) as own_below,
+    coalesce(min(coalesce(lapse_days_at_least, defaults.at_least)), any_value(defaults.at_least)) as at_least,
+    coalesce(max(coalesce(lapse_days_below, defaults.below)), any_value(defaults.below)) as below
 from defaults
 left join programs_in_force as programs on defaults.audience = programs.audience and programs.status <> 'retired'
 group by defaults.audience;
@@ -94,7 +96,7 @@ orders as (
     where ordered_at < as_of()
     qualify row_number() over (
         partition by order_id
-        order by ordered_at desc nulls last, coalesce(refunded, 0) desc, coalesce(total, 0) desc, lower(status) nulls last, customer_id nulls last
+        order by ordered_at desc nulls last, refunded desc nulls last, total desc nulls last, status nulls last, customer_id nulls last
     ) = 1
 ),
 
@@ -757,12 +759,13 @@ gated as materialized (
         end as second_reason
     from members
     inner join programs_in_force as programs using (audience)
+    inner join ranges using (audience)
     inner join floor.customers using (customer_id)
     left join duplicates using (customer_id)
     where
         programs.status = 'live'
-        and lapse_days >= coalesce(lapse_days_at_least, lapse_days)
-        and (lapse_days_below is null or lapse_days < lapse_days_below)
+        and lapse_days >= coalesce(lapse_days_at_least, own_at_least)
+        and lapse_days < coalesce(lapse_days_below, own_below)
 ),
 
 contenders as (

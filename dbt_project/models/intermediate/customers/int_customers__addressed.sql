@@ -1,3 +1,5 @@
+{{ config(materialized='view') }}
+
 with known as (
     select * from {{ ref('stg_shop__customers') }}
 ),

@@ -10,17 +10,25 @@ purchases as (
     select * from {{ ref('int_orders__purchases') }}
 ),
 
+categories as (
+    select
+        lines.order_id,
+        products.category
+    from lines
+    inner join products on lines.product_id = products.product_id
+    where products.category is not null
+    group by lines.order_id, products.category
+),
+
 counted as (
     select
         purchases.customer_id,
-        products.category,
-        count(distinct purchases.order_id) as order_count,
+        categories.category,
+        count(*) as order_count,
         max(purchases.ordered_at) as last_ordered_at
-    from lines
-    inner join products on lines.product_id = products.product_id
-    inner join purchases on lines.order_id = purchases.order_id
-    where products.category is not null
-    group by purchases.customer_id, products.category
+    from categories
+    inner join purchases on categories.order_id = purchases.order_id
+    group by purchases.customer_id, categories.category
 ),
 
 ranked as (

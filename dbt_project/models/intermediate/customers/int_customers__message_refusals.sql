@@ -1,12 +1,9 @@
 {%- set channels = ["email", "sms", "push"] -%}
 
-with events as (
-    select * from {{ ref('int_engagement__message_events_resolved') }}
-),
-
-refusals as (
+-- Named where they are read, not once above: an engine that computes a shared part once would copy all events for it.
+with refusals as (
     select customer_id, channel, event_type, event_id, occurred_at
-    from events
+    from {{ ref('int_engagement__message_events_resolved') }}
     where event_type in ('bounced', 'complained', 'unsubscribed')
 ),
 
@@ -21,7 +18,7 @@ often_bounced as (
 -- Whatever reached the address, machine or person, proves that it works; so does a consent given anew.
 signs_of_delivery as (
     select events.customer_id, events.channel, events.occurred_at
-    from events
+    from {{ ref('int_engagement__message_events_resolved') }} as events
     inner join often_bounced
         on events.customer_id = often_bounced.customer_id and events.channel = often_bounced.channel
     where events.event_type in ('delivered', 'opened', 'clicked', 'replied')

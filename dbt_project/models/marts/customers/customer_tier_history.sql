@@ -6,7 +6,7 @@ with known as (
     select
         customer_id,
         {{ first_seen_on("cast(created_at as date)") }} as created_on
-    from {{ ref('int_customers__addressed') }}
+    from {{ ref('int_customers__contacts') }}
 ),
 
 stretches as (
