@@ -107,7 +107,16 @@ def build(
     parsed = _parsed.get(settings.root) or _parse(settings)
     with _environment(settings.dbt_environment(as_of)):
         outcome = dbtRunner(manifest=parsed, callbacks=[show]).invoke(
-            ["--quiet", "--no-version-check", "--no-write-json", "build", "--exclude-resource-type", "unit_test"]
+            [
+                "--quiet",
+                "--log-level-file",
+                "none",
+                "--no-version-check",
+                "--no-write-json",
+                "build",
+                "--exclude-resource-type",
+                "unit_test",
+            ]
         )
     if outcome.exception is not None:
         raise dg.Failure(f"dbt build stopped: {outcome.exception}") from outcome.exception

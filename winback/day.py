@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -46,9 +46,7 @@ class SendingReport:
 
     def metadata(self) -> dict[str, Any]:
         """Flat counts, so that Dagster plots them, and the reasons beside them."""
-        numbers: dict[str, Any] = {
-            name: self.outcomes[name] for name in ("accepted", "rejected", "deferred", "unknown", "skipped")
-        }
+        numbers: dict[str, Any] = {name: self.outcomes[name] for name in ("accepted", "rejected", "deferred", "unknown", "skipped")}
         numbers |= {f"{lane} {outcome}": count for lane, counts in sorted(self.lanes.items()) for outcome, count in sorted(counts.items())}
         numbers |= {f"waiting: {why}": count for why, count in sorted(self.waiting.items())}
         if self.reasons:
@@ -84,9 +82,13 @@ def plan_metadata(plan: Plan) -> dict[str, Any]:
         counted: Counter[str] = Counter()
         for values in by_group.values():
             for name, value in values.items():
-                counted.update({name: sum(value.values()) if isinstance(value, dict) else value})
+                counted.update({name: _total(value)})
         numbers |= {f"{kind} {name}".replace("_", " "): count for name, count in sorted(counted.items())}
     return numbers | ({"held_back": [hold.message for hold in plan.holds]} if plan.holds else {})
+
+
+def _total(count: int | Mapping[str, Any]) -> int:
+    return sum(_total(value) for value in count.values()) if isinstance(count, Mapping) else count
 
 
 def apply_day(settings: Settings, as_of: datetime, now: datetime, run_id: str) -> ApplyReport:
