@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from tests.programs.conftest import EXAMPLES, MakeProject
-from winback.programs import check
+from winback.errors import BadConfig
+from winback.programs import brand_of, check
 
 BRAND = (EXAMPLES / "surroundings" / "programs" / "brand.yml").read_text()
 
@@ -68,3 +69,18 @@ def test_a_missing_brand_is_a_problem(project: MakeProject) -> None:
     assert [str(problem) for problem in check(settings) if problem.severity == "error"] == [
         "programs/brand.yml: is missing; it holds the shop's name, colours, sender and postal address"
     ]
+
+
+def test_the_brand_can_be_read_while_a_program_is_being_edited(project: MakeProject) -> None:
+    settings = project({"brand.yml": BRAND, "half_done.yml": "name: half_done\nsteps: ["})
+
+    assert brand_of(settings).sender.email == "hello@example.com"
+
+
+def test_a_wrong_brand_is_told_of_alone(project: MakeProject) -> None:
+    settings = project({"brand.yml": BRAND + "colours: {accent: green}\n", "half_done.yml": "name: half_done\nsteps: ["})
+
+    with pytest.raises(BadConfig) as problem:
+        brand_of(settings)
+    assert "brand.yml:6: colours.accent" in str(problem.value)
+    assert "half_done" not in str(problem.value)

@@ -113,7 +113,7 @@ def dispatch(
     Raises
     ------
     BadConfig
-        programs/ or brand.yml cannot be read.
+        brand.yml cannot be read.
     """
     run = _Run(
         connection,
@@ -142,9 +142,9 @@ def dispatch(
 
 def _program_renderer(settings: Settings, ledger: Ledger) -> Renderer:
     from winback.delivery.rendering import ProgramRenderer
-    from winback.programs import load_programs
+    from winback.programs import brand_of
 
-    return ProgramRenderer(ledger, load_programs(settings).brand)
+    return ProgramRenderer(ledger, brand_of(settings))
 
 
 class _Run:
@@ -198,7 +198,7 @@ class _Run:
             found = [self._lane(queue, kind, name) for kind, name in queue.lanes()]
             lanes = [lane for lane in found if lane is not None and not lane.circuit.is_open]
             if any(lane.kind == "messages" for lane in lanes):
-                # Reading the programs takes a moment, and fails before anything is claimed.
+                # Reading the brand may fail, and then does before anything is claimed.
                 _ = self.renderer
             if len(lanes) == 1:
                 lanes[0].work()

@@ -79,9 +79,9 @@ def open_destinations(settings: Settings, *, sender: Sender | None = None, envir
 def _brand_sender(settings: Settings) -> Sender | None:
     if not (settings.programs_dir / "brand.yml").is_file():
         return None
-    from winback.programs import load_programs
+    from winback.programs import brand_of
 
-    sender = load_programs(settings).brand.sender
+    sender = brand_of(settings).sender
     return Sender(sender.email, sender.name, sender.reply_to or "")
 
 

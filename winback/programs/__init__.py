@@ -1,6 +1,6 @@
 """What marketing decides: programs, messages and brand. See docs/programs.md."""
 
-from winback.programs.checking import LoadedPrograms, check, load_programs
+from winback.programs.checking import LoadedPrograms, brand_of, check, load_programs
 from winback.programs.json_schemas import json_schema
 from winback.programs.problems import Problem
 from winback.programs.rendering import render
@@ -23,6 +23,7 @@ __all__ = [
     "Sending",
     "SyncReport",
     "approve",
+    "brand_of",
     "check",
     "json_schema",
     "links_for",

@@ -51,12 +51,32 @@ def load_programs(settings: Settings, ledger: Ledger | None = None) -> LoadedPro
         Lists all errors, one per line.
     """
     loaded, problems = _load(settings, ledger)
-    errors = [problem for problem in problems if problem.severity == "error"]
-    if errors or loaded is None:
-        raise BadConfig(
-            f"programs/ has {len(errors)} problem{'s' if len(errors) != 1 else ''}:\n" + "\n".join(f"  {problem}" for problem in errors)
-        )
+    if loaded is None:
+        raise _bad(problems)
     return loaded
+
+
+def brand_of(settings: Settings) -> Brand:
+    """Read and check brand.yml alone: what sending needs. Programs and their messages come from the ledger then, and may be half edited.
+
+    Raises
+    ------
+    BadConfig
+        Lists all errors of brand.yml, one per line.
+    """
+    problems: list[Problem] = []
+    around = surroundings(settings)
+    brand = load_brand(around.folder / BRAND_FILE, around, problems)
+    if brand is None:
+        raise _bad(problems)
+    return brand
+
+
+def _bad(problems: list[Problem]) -> BadConfig:
+    errors = [problem for problem in problems if problem.severity == "error"]
+    return BadConfig(
+        f"programs/ has {len(errors)} problem{'s' if len(errors) != 1 else ''}:\n" + "\n".join(f"  {problem}" for problem in errors)
+    )
 
 
 def _load(settings: Settings, ledger: Ledger | None) -> tuple[LoadedPrograms | None, list[Problem]]:
