@@ -70,7 +70,7 @@ def test_the_plan_counts_what_it_would_do(shop: Shop) -> None:
     shop.member("ann")
     drawn = plan(shop)
     assert drawn.counts[ENTRIES] == {"lapsing": {"treatment": 3, "holdout": 1}}
-    assert drawn.counts[ACTIONS] == {"lapsing": {"send": {"email": 2}, "withhold": 1, "skip": 1}}
+    assert drawn.counts[ACTIONS] == {"lapsing": {"send": {"email": 2}, "withhold": {"none": 1}, "skip": {"none": 1}}}
     assert drawn.counts[AUDIENCE_CHANGES] == {"meta": {"lapsing": {"add": 1}}}
     described = json.loads((drawn.folder / "plan.json").read_text(encoding="utf-8"))
     assert described["counts"] == drawn.counts

@@ -52,7 +52,7 @@ class Hold:
 class Plan:
     """A plan on disk: `<folder>/<kind>.parquet` for each kind and `<folder>/plan.json`.
 
-    `counts`: {"entries": {program: {arm: n}}, "actions": {program: {decision or channel: n}}, "followups": {program: {action: n}},
+    `counts`: {"entries": {program: {arm: n}}, "actions": {program: {decision: {channel or "none": n}}}, "followups": {program: {action: n}},
     "audience_changes": {platform: {program: {operation: n}}}}.
     """
 
@@ -275,7 +275,8 @@ def _count(counts: dict[str, Any], batch: pa.RecordBatch, by: tuple[str, ...]) -
     grouped = pa.Table.from_batches([batch]).group_by(list(by)).aggregate([([], "count_all")])
     for row in grouped.to_pylist():
         place = counts
-        *path, last = [str(row[name]) for name in by if row[name] is not None]
+        # A skipped step may have no channel, and another of the same decision one: both need a place at the same depth.
+        *path, last = ["none" if row[name] is None else str(row[name]) for name in by]
         for part in path:
             place = place.setdefault(part, {})
         place[last] = place.get(last, 0) + row["count_all"]
