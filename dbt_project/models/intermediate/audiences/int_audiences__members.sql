@@ -1,3 +1,5 @@
+{{ config(materialized='view') }}
+
 {#- The audiences are the files of models/marts/audiences: their names come from the environment, so that a new one needs no list to edit. -#}
 {%- for audience in env_var("WINBACK_AUDIENCES").split(",") %}
 select

@@ -2,8 +2,19 @@ with candidates as (
     select * from {{ ref('int_journeys__candidates') }}
 ),
 
+-- `turn` is a program's place among all: of two that want a customer, the one with the lower turn goes first.
 programs as (
-    select * from {{ ref('stg_programs__in_force') }}
+    select
+        programs.*,
+        channels.uses_email,
+        channels.uses_sms,
+        channels.uses_push,
+        channels.uses_ads,
+        channels.needs_no_channel,
+        row_number() over (order by programs.priority desc, programs.program asc) as turn
+    from {{ ref('stg_programs__in_force') }} as programs
+    inner join {{ ref('int_journeys__channels_used') }} as channels
+        on programs.program = channels.program and programs.version = channels.version
 ),
 
 -- Rests that begin today hold today: nobody is taken in on the day on which a program sends them to rest.
@@ -80,7 +91,7 @@ valued as (
         candidates.audience_reason,
         candidates.lapse_days,
         programs.program_group,
-        programs.priority,
+        programs.turn,
         programs.exclude_purchased_within_days,
         programs.exclude_engaged_within_days,
         programs.reentry_after_days,
@@ -99,16 +110,14 @@ valued as (
         entries.last_anchor_at,
         entries.last_entered_at,
         {{ days_from('entries.last_entered_at', as_of_date()) }} as days_since_last_entry,
-        coalesce(channels.uses_email and customers.reachable_email, false) as reached_by_email,
-        coalesce(channels.uses_sms and customers.reachable_sms, false) as reached_by_sms,
-        coalesce(channels.uses_push and customers.reachable_push, false) as reached_by_push,
-        coalesce(channels.uses_ads and customers.reachable_ads, false) as reached_by_ads,
-        channels.needs_no_channel,
+        coalesce(programs.uses_email and customers.reachable_email, false) as reached_by_email,
+        coalesce(programs.uses_sms and customers.reachable_sms, false) as reached_by_sms,
+        coalesce(programs.uses_push and customers.reachable_push, false) as reached_by_push,
+        coalesce(programs.uses_ads and customers.reachable_ads, false) as reached_by_ads,
+        programs.needs_no_channel,
         customers.lifetime_value
     from candidates
     inner join programs on candidates.program = programs.program
-    inner join {{ ref('int_journeys__channels_used') }} as channels
-        on candidates.program = channels.program and candidates.version = channels.version
     left join {{ ref('customers') }} as customers on candidates.customer_id = customers.customer_id
     left join longest_suppressions as suppressions
         on candidates.customer_id = suppressions.customer_id and suppressions.position = 1
@@ -140,46 +149,48 @@ contenders as (
     select
         customer_id,
         program_group,
-        program,
-        priority,
-        row_number() over (partition by customer_id, program_group order by priority desc, program asc) as position
+        min(turn) as first_turn
     from gated
     where {{ passes_gates_before('higher_priority_program') }} and not unreachable and not not_entry_day
+    group by customer_id, program_group
 ),
 
 prioritised as (
     select
         gated.*,
-        contenders.program as preferred_program,
-        coalesce(
-            contenders.priority > gated.priority
-            or (contenders.priority = gated.priority and contenders.program < gated.program),
-            false
-        ) as higher_priority_program
+        contenders.first_turn,
+        coalesce(contenders.first_turn < gated.turn, false) as higher_priority_program
     from gated
-    left join contenders
-        on
-            gated.customer_id = contenders.customer_id
-            and gated.program_group = contenders.program_group
-            and contenders.position = 1
+    left join contenders on gated.customer_id = contenders.customer_id and gated.program_group = contenders.program_group
 ),
 
-ranked as (
-    select
-        program,
-        customer_id,
-        row_number() over (partition by program order by lifetime_value desc nulls last, customer_id asc) as value_rank
-    from prioritised
-    where max_per_day is not null and {{ passes_gates_before('daily_cap') }}
-),
-
+-- Only those who pass everything else are ranked.
 evaluated as (
     select
-        prioritised.*,
-        ranked.value_rank,
-        coalesce(ranked.value_rank > prioritised.max_per_day, false) as daily_cap
+        *,
+        case
+            when max_per_day is not null
+                then row_number() over (partition by program order by lifetime_value desc nulls last, customer_id asc)
+        end as value_rank
     from prioritised
-    left join ranked on prioritised.program = ranked.program and prioritised.customer_id = ranked.customer_id
+    where {{ passes_gates_before('daily_cap') }}
+
+    union all
+
+    select
+        *,
+        null as value_rank
+    from prioritised
+    where not ({{ passes_gates_before('daily_cap') }})
+),
+
+capped as (
+    select
+        evaluated.*,
+        case when evaluated.higher_priority_program then preferred.program end as preferred_program,
+        coalesce(evaluated.value_rank > evaluated.max_per_day, false) as daily_cap
+    from evaluated
+    left join programs as preferred on evaluated.first_turn = preferred.turn
 )
 
 select
@@ -212,7 +223,7 @@ select
     entries,
     max_entries_allowed,
     higher_priority_program,
-    case when higher_priority_program then preferred_program end as preferred_program,
+    preferred_program,
     unreachable,
     reached_by_email,
     reached_by_sms,
@@ -226,4 +237,4 @@ select
     max_per_day,
     lifetime_value,
     {{ first_failing_gate() }} as reason
-from evaluated
+from capped
