@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -265,10 +266,19 @@ def any_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledge
         yield ledger
 
 
+@pytest.fixture(scope="session")
+def empty_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite ledger without rows: copying it is quicker than migrating one per test."""
+    path = tmp_path_factory.mktemp("ledger") / "ledger.db"
+    open_ledger_at(f"sqlite:///{path}").close()
+    return path
+
+
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Shop]:
-    warehouse = duckdb.connect()
+def shop(tmp_path: Path, empty_ledger: Path) -> Iterator[Shop]:
+    warehouse = duckdb.connect(config={"threads": 2})
     warehouse.execute(SCHEMA)
+    shutil.copy(empty_ledger, tmp_path / "ledger.db")
     with open_ledger_at(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
         made = Shop(Settings(home=tmp_path, clock="simulated"), warehouse, ledger)
         made.program()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from datetime import date, datetime
 from pathlib import Path
 
@@ -22,8 +23,9 @@ def items(warehouse: duckdb.DuckDBPyConnection) -> list[str]:
 
 
 @pytest.fixture
-def warehouse() -> duckdb.DuckDBPyConnection:
-    return duckdb.connect()
+def warehouse() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect() as connection:
+        yield connection
 
 
 def test_every_table_is_there_with_its_types_although_empty(ledger: Ledger, warehouse: duckdb.DuckDBPyConnection) -> None:
@@ -63,9 +65,9 @@ def test_only_new_rows_are_copied_and_values_stay_the_same(ledger: Ledger, wareh
 def test_a_deleted_warehouse_is_filled_again(ledger: Ledger) -> None:
     ledger.record("claims", [claim("a"), claim("b")])
     for _ in range(2):
-        fresh = duckdb.connect()
-        ledger.copy_to_warehouse(fresh)
-        assert items(fresh) == ["a", "b"]
+        with duckdb.connect() as fresh:
+            ledger.copy_to_warehouse(fresh)
+            assert items(fresh) == ["a", "b"]
 
 
 def test_more_rows_than_a_batch_arrive_in_order(
