@@ -9,6 +9,9 @@ import dagster as dg
 # Old enough for the histories that are replayed; a partition costs nothing until it is run.
 DAYS = dg.DailyPartitionsDefinition(start_date="2009-01-01")
 
+# Every day is a run of its own: its decisions need the ledger as the day before left it.
+ONE_DAY_A_RUN = dg.BackfillPolicy.multi_run(max_partitions_per_run=1)
+
 # One run at a time opens the warehouse (DuckDB gives its file to one process).
 WAREHOUSE_POOL = "warehouse"
 

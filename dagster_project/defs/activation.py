@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 
 from dagster_project.failures import told_plainly
-from dagster_project.partitions import DAYS, WAREHOUSE_POOL, as_of
+from dagster_project.partitions import DAYS, ONE_DAY_A_RUN, WAREHOUSE_POOL, as_of
 from winback.clock import utc_now
 from winback.day import apply_day, apply_metadata, dispatch_due, plan_day, plan_metadata
 from winback.settings import load_settings
@@ -17,6 +17,7 @@ _DECIDED = [dg.AssetKey(["marts", name]) for name in ("journey_admissions", "jou
     group_name="activation",
     deps=_DECIDED,
     partitions_def=DAYS,
+    backfill_policy=ONE_DAY_A_RUN,
     pool=WAREHOUSE_POOL,
     description="What would be done today, as a diff against the ledger with a content hash: entries, messages, ad-audience changes.",
 )
@@ -31,6 +32,7 @@ def plan(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
     group_name="activation",
     deps=[plan],
     partitions_def=DAYS,
+    backfill_policy=ONE_DAY_A_RUN,
     pool=WAREHOUSE_POOL,
     description="Exactly the plan, of live and approved programs: enrolled and queued, each thing once. Running it again does nothing.",
     retry_policy=dg.RetryPolicy(max_retries=2, delay=30),

@@ -7,7 +7,7 @@ import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, dbt_assets
 
 from dagster_project.dbt_build import build, read_manifest
-from dagster_project.partitions import DAYS, WAREHOUSE_POOL, as_of
+from dagster_project.partitions import DAYS, ONE_DAY_A_RUN, WAREHOUSE_POOL, as_of
 from winback.settings import load_settings
 
 
@@ -31,8 +31,7 @@ _TRANSLATOR = _Translator()
     partitions_def=DAYS,
     dagster_dbt_translator=_TRANSLATOR,
     pool=WAREHOUSE_POOL,
-    # One run a day like every other asset: dagster-dbt would take all days of a backfill at once, and each day reads the one before.
-    backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=1),
+    backfill_policy=ONE_DAY_A_RUN,
 )
 def derived(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
     yield from build(load_settings(), as_of(context), _MANIFEST, _TRANSLATOR)

@@ -6,7 +6,7 @@ import dagster as dg
 
 from dagster_project.defs.activation import sent
 from dagster_project.failures import told_plainly
-from dagster_project.partitions import DAYS, WAREHOUSE_POOL, as_of
+from dagster_project.partitions import DAYS, ONE_DAY_A_RUN, WAREHOUSE_POOL, as_of
 from winback.ledger import open_ledger
 from winback.settings import load_settings
 from winback.warehouse import open_warehouse
@@ -16,6 +16,7 @@ from winback.warehouse import open_warehouse
     group_name="outputs",
     deps=[sent],
     partitions_def=DAYS,
+    backfill_policy=ONE_DAY_A_RUN,
     pool=WAREHOUSE_POOL,
     description="The marts as Parquet and as one DuckDB file, swapped atomically: safe to hold open while the next run works.",
     retry_policy=dg.RetryPolicy(max_retries=2, delay=10),
@@ -33,6 +34,7 @@ def published(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
     group_name="outputs",
     deps=[sent],
     partitions_def=DAYS,
+    backfill_policy=ONE_DAY_A_RUN,
     pool=WAREHOUSE_POOL,
     description="The day for people: tiers, audiences, the admission waterfall, what was sent, what was won back.",
 )
