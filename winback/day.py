@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from winback.clock import utc_now
 from winback.delivery import ApplyReport, DispatchReport, Plan, apply_plan, dispatch, make_plan, read_plan
 from winback.destinations import open_destinations
 from winback.errors import StopRun
@@ -22,6 +23,8 @@ from winback.warehouse import open_warehouse
 
 _HOUR = timedelta(hours=1)
 _DAY = timedelta(days=1)
+# How long a dispatch waits for a provider that asked for a short pause, before it leaves the rest to the next hour.
+_LINGER = timedelta(minutes=2)
 
 
 @dataclass(slots=True)
@@ -116,8 +119,11 @@ def dispatch_due(settings: Settings, now: datetime, as_of: datetime | None) -> S
         return report
     tell("sending")
     with open_ledger(settings) as ledger, open_warehouse(settings) as connection, open_destinations(settings) as destinations:
-        for instant in _hours(ledger, as_of) if simulated and as_of is not None else [now]:
-            report.add(dispatch(settings, connection, ledger, destinations, instant))
+        if simulated and as_of is not None:
+            for instant in _hours(ledger, as_of):
+                report.add(dispatch(settings, connection, ledger, destinations, instant))
+        else:
+            report.add(dispatch(settings, connection, ledger, destinations, now, clock=utc_now, linger=_LINGER))
     return report
 
 

@@ -41,3 +41,11 @@ class RejectItem(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class InDoubt(Exception):
+    """An item was handed over and its fate is not known: the caller records `unknown` and never blindly repeats it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason

@@ -12,8 +12,7 @@ from tests.delivery.conftest import AS_OF, NOON, PlainRenderer, Shop, identity
 from winback.delivery import DispatchReport, dispatch, regret_sends
 from winback.destinations import Destinations
 from winback.destinations.base import DEAD_TOKEN, AudienceChange, Capabilities, Channel, Contact, Message, Outcome, Result
-from winback.destinations.http import InDoubt
-from winback.errors import RejectItem, RetryLater, StopRun
+from winback.errors import InDoubt, RejectItem, RetryLater, StopRun
 
 MESSAGES = frozenset({Channel.EMAIL, Channel.SMS, Channel.PUSH, Channel.TASK})
 

@@ -361,6 +361,18 @@ def test_a_day_long_past_is_not_acted_on_with_the_real_clock(shop: Shop) -> None
     assert apply(shop, drawn, AS_OF + timedelta(hours=48), clock="real").applied
 
 
+def test_days_caught_up_one_after_the_other_act_once(shop: Shop) -> None:
+    # Both within 48 hours: the second was decided from marts that could not see what the first has just recorded.
+    enter(shop, "ann")
+    late = day(1) + timedelta(hours=10)
+    assert apply(shop, plan(shop), late, clock="real").applied
+    shop.warehouse.execute("update marts.journey_admissions set as_of = ?", [day(1)])
+    report = apply(shop, plan(shop, day(1)), late, clock="real")
+    assert not report.applied
+    assert "decided without knowing it" in report.reason
+    assert apply(shop, plan(shop, day(2)), day(2), clock="real").applied
+
+
 def test_a_plan_that_was_tampered_with_is_refused(shop: Shop) -> None:
     enter(shop, "ann", "bob")
     drawn = plan(shop)

@@ -15,8 +15,8 @@ import pytest
 from tests.destinations.conformance.mail_server import _server_context, ca_file
 from tests.destinations.conformance.server import Captured, LocalProvider, Reply, closed_port
 from winback.destinations.base import Outcome, Result
-from winback.destinations.http import Answer, HttpClient, InDoubt, Progress, code_of, halved
-from winback.errors import RejectItem, RetryLater, StopRun
+from winback.destinations.http import Answer, HttpClient, Progress, code_of, halved
+from winback.errors import InDoubt, RejectItem, RetryLater, StopRun
 
 PRIVATE = "anna@example.com"
 TOKEN = "-".join(["very", "private", "token"])

@@ -15,9 +15,8 @@ from winback.destinations import open_destinations
 from winback.destinations.base import AudienceChange, AudienceOperation, Channel, Contact, Message, Outcome
 from winback.destinations.config import Sender
 from winback.destinations.faults import Faults
-from winback.destinations.http import InDoubt
 from winback.destinations.local import LocalAudiences, LocalOutbox
-from winback.errors import BadConfig, RetryLater, StopRun
+from winback.errors import BadConfig, InDoubt, RetryLater, StopRun
 from winback.settings import Settings
 
 NOW = datetime(2017, 12, 1, 10)

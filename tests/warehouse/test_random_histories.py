@@ -157,7 +157,7 @@ def test_sql_equals_the_reference(batch: int, tmp_path: Path) -> None:
         histories.append(person)
 
     collect()
-    raw = raw_tables(histories, random.Random(batch))  # noqa: S311 - chance for tests
+    raw = raw_tables(histories, random.Random(batch))
     load(tmp_path, raw)
     path = derive(tmp_path, AS_OF, select=CUSTOMER_SIDE, arguments=("--resource-type", "seed", "--resource-type", "model"))
     assert_equal_to_reference(path, raw, AS_OF)

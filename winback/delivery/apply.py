@@ -109,6 +109,13 @@ def _refusal(settings: Settings, ledger: Ledger, plan: Plan, now: datetime) -> s
     last = ledger.last_applied()
     if last is not None and last > day:
         return f"A later day ({last:%Y-%m-%d}) was applied already."
+    # Days caught up one after the other: this day's marts could not see what the earlier one has just recorded.
+    unseen = [row["as_of"] for row in ledger.rows("applied_plans") if row["as_of"] < day <= row["recorded_at"]]
+    if unseen:
+        return (
+            f"{max(unseen):%Y-%m-%d} was applied only after {day:%Y-%m-%d %H:%M}, so this day was decided without knowing it. "
+            "The next day takes over."
+        )
     applied = [row["plan_hash"] for row in ledger.rows("applied_plans", as_of=day)]
     if plan.content_hash in applied:
         return f"{day:%Y-%m-%d} was applied already, with this plan."

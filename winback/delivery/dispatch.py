@@ -37,8 +37,7 @@ from winback.destinations.base import (
     Outcome,
     Result,
 )
-from winback.destinations.http import InDoubt
-from winback.errors import RejectItem, RetryLater, StopRun
+from winback.errors import InDoubt, RejectItem, RetryLater, StopRun
 from winback.ledger import Ledger
 from winback.settings import Settings
 

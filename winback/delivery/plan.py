@@ -52,7 +52,8 @@ class Hold:
 class Plan:
     """A plan on disk: `<folder>/<kind>.parquet` for each kind and `<folder>/plan.json`.
 
-    `counts`: {"entries": {program: {arm: n}}, "actions": {program: {decision: {channel or "none": n}}}, "followups": {program: {action: n}},
+    `counts`: {"entries": {program: {arm: n}}, "actions": {program: {decision: {channel or "none": n}}},
+    "followups": {program: {action: n}},
     "audience_changes": {platform: {program: {operation: n}}}}.
     """
 

@@ -17,8 +17,7 @@ import signal
 from collections.abc import Mapping
 
 from winback.destinations.base import Outcome, Result
-from winback.destinations.http import InDoubt
-from winback.errors import BadConfig, RetryLater, StopRun
+from winback.errors import BadConfig, InDoubt, RetryLater, StopRun
 
 PER_CALL = ("throttled", "error", "drop", "lost", "duplicate", "die", "stop")
 PER_ITEM = ("reject", "defer")

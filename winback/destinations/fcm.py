@@ -15,8 +15,8 @@ from pydantic import Field
 from winback.destinations.base import DEAD_TOKEN, Capabilities, Channel, Message, Outcome, Result
 from winback.destinations.config import Context, EnvName, HttpConfig, WebAddress
 from winback.destinations.google_oauth import ServiceAccount, service_account
-from winback.destinations.http import Answer, HttpClient, InDoubt, Meaning, code_of
-from winback.errors import BadConfig, RejectItem
+from winback.destinations.http import Answer, HttpClient, Meaning, code_of
+from winback.errors import BadConfig, InDoubt, RejectItem
 
 SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
 LARGEST_PAYLOAD = 4096

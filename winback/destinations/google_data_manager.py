@@ -16,9 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from winback.destinations.base import AudienceChange, AudienceOperation, Capabilities, Channel, Contact, Outcome, Result
 from winback.destinations.config import FILE_NAME, Context, EnvName, HttpConfig, WebAddress
 from winback.destinations.google_oauth import ServiceAccount, service_account
-from winback.destinations.http import Answer, HttpClient, InDoubt, Meaning, code_of
+from winback.destinations.http import Answer, HttpClient, Meaning, code_of
 from winback.destinations.identifiers import google_identifiers
-from winback.errors import RejectItem, StopRun
+from winback.errors import InDoubt, RejectItem, StopRun
 
 SCOPE = "https://www.googleapis.com/auth/datamanager"
 MOST_IDENTIFIERS = 10

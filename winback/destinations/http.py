@@ -29,7 +29,7 @@ from requests.auth import AuthBase
 from requests.utils import get_environ_proxies
 
 from winback.destinations.base import Outcome, Result
-from winback.errors import RejectItem, RetryLater, StopRun
+from winback.errors import InDoubt, RejectItem, RetryLater, StopRun
 
 # At DEBUG urllib3 logs every path with its query: account ids, and phone numbers where a provider is asked about one.
 logging.getLogger("urllib3").setLevel(logging.WARNING)
@@ -40,14 +40,6 @@ LONGEST_WAIT = 86_400.0
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.\-\[\]]{0,79}|[0-9]{1,9}")
 
 Item = TypeVar("Item")
-
-
-class InDoubt(Exception):
-    """The request was sent and its fate is not known: the caller records `unknown` and never blindly repeats it."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 class Meaning(StrEnum):

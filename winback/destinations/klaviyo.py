@@ -24,9 +24,9 @@ from winback.destinations.base import (
     Result,
 )
 from winback.destinations.config import FILE_NAME, Context, EnvName, HttpConfig, WebAddress
-from winback.destinations.http import Answer, HttpClient, InDoubt, Meaning, Progress, code_of
+from winback.destinations.http import Answer, HttpClient, Meaning, Progress, code_of
 from winback.destinations.identifiers import e164
-from winback.errors import RejectItem, RetryLater, StopRun
+from winback.errors import InDoubt, RejectItem, RetryLater, StopRun
 
 # A list takes 1,000 removals a request; 150 requests a minute in the long run. Upserts, sets and unique_id: all may be repeated.
 CAPABILITIES = Capabilities(

@@ -18,9 +18,9 @@ from pydantic import Field
 
 from winback.destinations.base import AudienceChange, AudienceOperation, Capabilities, Channel, Contact, Outcome, Result
 from winback.destinations.config import FILE_NAME, Context, EnvName, HttpConfig, WebAddress
-from winback.destinations.http import Answer, HttpClient, InDoubt, Meaning
+from winback.destinations.http import Answer, HttpClient, Meaning
 from winback.destinations.identifiers import meta_identifiers
-from winback.errors import RetryLater, StopRun
+from winback.errors import InDoubt, RetryLater, StopRun
 
 # Sets: adding twice is adding once. The rate is ours: Meta's limit grows with the ad account's use and is told in headers.
 CAPABILITIES = Capabilities(channels=frozenset({Channel.ADS}), batch_size=10_000, rate_per_second=5, concurrency=2, idempotent=True)

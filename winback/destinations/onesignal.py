@@ -15,8 +15,8 @@ from pydantic import Field
 
 from winback.destinations.base import DEAD_TOKEN, Capabilities, Channel, Message, Outcome, Result
 from winback.destinations.config import Context, EnvName, HttpConfig, WebAddress
-from winback.destinations.http import Answer, HttpClient, InDoubt, Meaning
-from winback.errors import RejectItem, StopRun
+from winback.destinations.http import Answer, HttpClient, Meaning
+from winback.errors import InDoubt, RejectItem, StopRun
 
 # 150 a second is the limit of the free plan; paid plans have 6,000, and 429 answers tell.
 CAPABILITIES = Capabilities(channels=frozenset({Channel.PUSH}), batch_size=1, rate_per_second=150, concurrency=16, idempotent=True)

@@ -26,9 +26,9 @@ from winback.destinations.base import (
     Result,
 )
 from winback.destinations.config import FILE_NAME, Context, EnvName, HttpConfig, WebAddress
-from winback.destinations.http import Answer, HttpClient, InDoubt, Meaning
+from winback.destinations.http import Answer, HttpClient, Meaning
 from winback.destinations.identifiers import tiktok_identifiers
-from winback.errors import RejectItem, RetryLater, StopRun
+from winback.errors import InDoubt, RejectItem, RetryLater, StopRun
 
 # 50,000 people with two hashes each are 7 MB; a file may have 50. The rate is ours.
 CAPABILITIES = Capabilities(

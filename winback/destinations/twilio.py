@@ -17,8 +17,8 @@ from pydantic import Field, model_validator
 
 from winback.destinations.base import Capabilities, Channel, Message, Outcome, Result
 from winback.destinations.config import Context, EnvName, HttpConfig, WebAddress
-from winback.destinations.http import Answer, HttpClient, InDoubt, Meaning, code_of
-from winback.errors import BadConfig, RejectItem
+from winback.destinations.http import Answer, HttpClient, Meaning, code_of
+from winback.errors import BadConfig, InDoubt, RejectItem
 
 CAPABILITIES = Capabilities(
     channels=frozenset({Channel.SMS}), batch_size=1, rate_per_second=100.0, concurrency=8, can_ask=True, ask_after=300.0

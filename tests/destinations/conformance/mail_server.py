@@ -1,4 +1,4 @@
-# ruff: noqa: ARG002, N802 - the names and arguments of the handlers are aiosmtpd's
+# ruff: noqa: N802 - the names and arguments of the handlers are aiosmtpd's
 """A mail server on the loopback (aiosmtpd) with STARTTLS and login that misbehaves on demand and remembers what it took."""
 
 from __future__ import annotations

@@ -24,8 +24,7 @@ import yaml
 from tests.destinations.conformance import contracts
 from tests.destinations.conformance.server import Captured, LocalProvider, Reply, closed_port
 from winback.destinations.base import AudienceChange, AudienceOperation, Channel, Message, Result
-from winback.destinations.http import InDoubt
-from winback.errors import RejectItem, RetryLater, StopRun
+from winback.errors import InDoubt, RejectItem, RetryLater, StopRun
 
 NOW = datetime(2026, 3, 2, 10, 0, 0)
 TIMEOUT = 0.2
