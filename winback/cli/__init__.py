@@ -35,5 +35,8 @@ def main() -> None:
     except WinbackError as problem:
         from rich.console import Console
 
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]{type(problem).__name__}[/]", str(problem), markup=True, highlight=False)
+        console = Console(stderr=True, soft_wrap=True, highlight=False)
+        console.print(type(problem).__name__, style="bold red", end=" ")
+        # Lists and paths hold brackets, which are no markup.
+        console.print(str(problem), markup=False)
         sys.exit(EXIT_PROBLEM)

@@ -59,12 +59,13 @@ def _say(value: Any) -> str:
 
 
 def _show(told: Explanation, console: Console) -> None:
+    from rich.markup import escape
     from rich.table import Table
 
-    console.print(f"\n[bold]Customer {told.customer_id}[/] as of {told.as_of:%Y-%m-%d %H:%M} UTC")
+    console.print(f"\n[bold]Customer {escape(told.customer_id)}[/] as of {told.as_of:%Y-%m-%d %H:%M} UTC")
     facts = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for name in _FACTS:
-        facts.add_row(name.replace("_", " "), _say(told.facts.get(name)))
+        facts.add_row(name.replace("_", " "), escape(_say(told.facts.get(name))))
     for channel in _CHANNELS:
         reached = told.facts[f"reachable_{channel}"]
         facts.add_row(
@@ -81,7 +82,7 @@ def _show(told: Explanation, console: Console) -> None:
         console.print(f"{heading}: {decided}; lapsed since {_say(view.anchor_at)}, {view.lapse_days} days over")
         gates = Table(box=None, padding=(0, 2, 0, 2), show_header=False)
         for gate in view.gates:
-            looked_at = ", ".join(f"{name.replace('_', ' ')} {_say(value)}" for name, value in gate.values.items())
+            looked_at = ", ".join(f"{name.replace('_', ' ')} {escape(_say(value))}" for name, value in gate.values.items())
             gates.add_row("[red]stops[/]" if gate.stops else "[dim]passes[/]", gate.name.replace("_", " "), f"[dim]{looked_at}[/]")
         console.print(gates)
     for title, rows in (("Journeys", told.journeys), ("Due on this day", told.actions), ("Messages", told.deliveries)):
@@ -89,5 +90,5 @@ def _show(told: Explanation, console: Console) -> None:
             shown = [name for name in rows[0] if not name.endswith("_id")]
             table = Table(*(name.replace("_", " ") for name in shown), title=title, title_justify="left")
             for row in rows:
-                table.add_row(*["" if row[name] is None else _say(row[name]) for name in shown])
+                table.add_row(*["" if row[name] is None else escape(_say(row[name])) for name in shown])
             console.print(table)

@@ -25,7 +25,7 @@ def preview(
     from winback.progress import listening
     from winback.settings import load_settings
 
-    with Console(stderr=True).status(f"previewing {program}") as status, listening(status.update):
+    with Console(stderr=True).status("reading programs") as status, listening(status.update):
         made = make(load_settings(), program)
     if as_json:
         sys.stdout.write(json.dumps(made.as_dict(), indent=2, default=str) + "\n")
