@@ -96,7 +96,7 @@ by `benchmarks/floor.sql`, which is what an expert would write by hand for DuckD
 
 {comparison}
 
-Medians of {runs} runs in turn, each in a process of its own and counted from its start to its end. dbt's time includes Python, imports and
+{counted}, each in a process of its own and counted from its start to its end. dbt's time includes Python, imports and
 parsing, shown apart in the last column. The {tests} data tests of a daily run are part of the last row alone; the hand-written script tests
 nothing. Where time and CPU time tell different stories, other work had the machine.
 
@@ -122,7 +122,7 @@ def report(settings: Settings, measured: Mapping[str, Measured], customers: int,
         message_events=customers * 30,
         activity_events=customers * 7,
         comparison="\n".join(side_by_side(measured)),
-        runs=runs,
+        counted="One run of each" if runs == 1 else f"Medians of {runs} runs in turn",
         tests=measured["models_and_tests"].told["tests"],
         on=on.isoformat(),
         machine=machine(),
