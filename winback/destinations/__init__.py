@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self, cast
 
-from winback.destinations.base import AudienceDestination, Channel, MessageDestination
-from winback.destinations.config import Context, DestinationsConfig, Sender, load_destinations
+from winback.destinations.base import AudienceDestination, Capabilities, Channel, MessageDestination
+from winback.destinations.config import Context, DestinationsConfig, Sender, capabilities, installed, load_destinations
 from winback.errors import BadConfig
 from winback.settings import Settings
 
@@ -55,10 +55,9 @@ def open_destinations(settings: Settings, *, sender: Sender | None = None, envir
     from winback.destinations.local import LocalAudiences, LocalOutbox
 
     config = load_destinations(settings.project)
-    sender = sender or _brand_sender(settings)
-    context = Context(os.environ if environment is None else environment, sender)
+    context = context_for(settings, sender=sender, environment=environment)
     is_real = settings.clock == "real"
-    outbox = LocalOutbox(settings.outbox, sender=sender, faults=Faults.parse(settings.outbox_faults))
+    outbox = LocalOutbox(settings.outbox, sender=context.sender, faults=Faults.parse(settings.outbox_faults))
     live: _Live = {}
     messages: dict[Channel, MessageDestination] = {}
     audiences: dict[str, AudienceDestination] = {}
@@ -74,6 +73,40 @@ def open_destinations(settings: Settings, *, sender: Sender | None = None, envir
     if not any(destination is outbox for destination in messages.values()):
         outbox.close()
     return Destinations(messages, audiences)
+
+
+def context_for(settings: Settings, *, sender: Sender | None = None, environment: Mapping[str, str] | None = None) -> Context:
+    """What destinations are built with: the secrets of the environment, and brand.yml's sender unless another is given."""
+    return Context(os.environ if environment is None else environment, sender or _brand_sender(settings))
+
+
+def routes(settings: Settings, config: DestinationsConfig | None = None) -> dict[str, str]:
+    """The name of the destination that each lane goes through now: email, sms, push, task, ads:meta, ads:google, ads:tiktok.
+
+    Opens nothing, so it needs no credentials.
+    """
+    config = config or load_destinations(settings.project)
+    is_real = settings.clock == "real"
+    lanes = {}
+    for channel in (Channel.EMAIL, Channel.SMS, Channel.PUSH, Channel.TASK):
+        names = config.names(channel) if is_real and config.is_live(channel) else ()
+        lanes[channel.value] = names[0] if names else "outbox"
+    ads = config.names(Channel.ADS) if is_real and config.is_live(Channel.ADS) else ()
+    for platform, name in PLATFORMS.items():
+        lanes[f"ads:{platform}"] = name if name in ads else f"outbox_{platform}"
+    return lanes
+
+
+def can(name: str) -> Capabilities:
+    """What the destination of this name can do, without opening it; nothing where this installation does not have it."""
+    if name in installed():
+        found: Capabilities = capabilities(name)
+        return found
+    from winback.destinations.local import LocalAudiences, LocalOutbox
+
+    if name == LocalOutbox.name:
+        return LocalOutbox.capabilities
+    return LocalAudiences.capabilities if name.removeprefix("outbox_") in PLATFORMS else Capabilities(frozenset())
 
 
 def _brand_sender(settings: Settings) -> Sender | None:
