@@ -13,6 +13,7 @@ from winback.errors import BadInput, StopRun
 from winback.quality import CheckResult, require_passed, validate
 from winback.quality.limits import Limits
 from winback.quality.suites import CHECKS
+from winback.quality.validation import Passes
 from winback.settings import Settings
 
 AS_OF = datetime(2017, 12, 1)
@@ -199,3 +200,27 @@ def test_definitions_are_listed_without_great_expectations_and_it_leaves_quietly
             env={"WINBACK_HOME": str(settings.root), "PATH": ""},
         )
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_what_passed_is_asked_again_once_something_was_landed(settings: Settings, raw: duckdb.DuckDBPyConnection) -> None:
+    passes: Passes = {}
+    first = found(settings, raw, passes=passes)
+    assert found(settings, raw, passes=passes) == first
+    raw.execute("insert into raw.orders (order_id, customer_id, ordered_at, total) values ('o1', 'c1', '2017-11-30', 10)")
+    land(raw, "again.csv", "orders", 1, 0, "2017-12-01 00:06:00")
+    assert [name for name, result in found(settings, raw, passes=passes).items() if result.blocking] == ["orders_key_unique"]
+
+
+def test_a_failure_is_asked_again_though_nothing_was_landed(settings: Settings, raw: duckdb.DuckDBPyConnection) -> None:
+    passes: Passes = {}
+    raw.execute("insert into raw.orders (order_id, customer_id, ordered_at, total) values ('o1', 'c1', '2017-11-30', 10)")
+    assert any(result.blocking for result in found(settings, raw, passes=passes).values())
+    raw.execute("delete from raw.orders where _file_id is null")
+    assert all(result.passed for result in found(settings, raw, passes=passes).values())
+
+
+def test_freshness_is_asked_every_day(settings: Settings, raw: duckdb.DuckDBPyConnection) -> None:
+    passes: Passes = {}
+    found(settings, raw, passes=passes)
+    later = validate(settings, datetime(2017, 12, 31), connection=raw, now=NOW, passes=passes)
+    assert [result.name for result in later if not result.passed] == ["orders_fresh"]

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 SAMPLE_SIZE = 10
 
+Passes = dict[tuple[object, ...], int]
+"""What has passed: (what was landed, check, its rule) -> rows looked at. For a process that validates day after day."""
+
 
 def validate(
     settings: Settings,
@@ -35,6 +38,7 @@ def validate(
     connection: duckdb.DuckDBPyConnection | None = None,
     now: datetime | None = None,
     limits: Limits | None = None,
+    passes: Passes | None = None,
 ) -> list[CheckResult]:
     """Check the raw tables: some 40 expectations in a second or two, most of it the import of Great Expectations.
 
@@ -48,6 +52,9 @@ def validate(
         Instant after which a timestamp is in the future, whatever the day that is being replayed. Default: the present.
     limits
         Default: those of `sources/checks.yml`.
+    passes
+        What passed before, in this process, and is added to. A check that passed is not asked again while nothing has been landed since
+        and its rule is the same: a rule that looks at `as_of` (freshness) is another one every day.
 
     Returns
     -------
@@ -68,8 +75,21 @@ def validate(
     moment = Moment(as_of=as_of, now=now or utc_now())
     with nullcontext(connection) if connection else open_warehouse(settings) as warehouse:
         _require_tables(warehouse, {check.table for check in CHECKS})
-        counts = _count_unexpected(warehouse, [check for check in CHECKS if limits.levels.get(check.name) != "off"], limits, moment)
+        asked = [check for check in CHECKS if limits.levels.get(check.name) != "off"]
+        keys = _keys(warehouse, asked, limits, moment) if passes is not None else {}
+        known = passes or {}
+        counts = {check.name: (known[keys[check.name]], 0) for check in asked if keys.get(check.name) in known}
+        counts |= _count_unexpected(warehouse, [check for check in asked if check.name not in counts], limits, moment)
+        if passes is not None:
+            passes.update({keys[name]: checked for name, (checked, unexpected) in counts.items() if unexpected == 0})
         return [_result(warehouse, check, limits, moment, *counts[check.name]) if check.name in counts else _off(check) for check in CHECKS]
+
+
+def _keys(connection: duckdb.DuckDBPyConnection, checks: list[Check], limits: Limits, moment: Moment) -> dict[str, tuple[object, ...]]:
+    """Under which name a pass is remembered. What is not in the future now is not later either: `now` is left out of the rules."""
+    landed = connection.execute("select count(*), max(landed_at), sum(rows_landed) from raw.landed_files").fetchall()[0]
+    timeless = Moment(as_of=moment.as_of, now=datetime.min)
+    return {check.name: (*landed, check.name, check.rule(limits, timeless)) for check in checks}
 
 
 def _require_tables(connection: duckdb.DuckDBPyConnection, tables: set[str]) -> None:
@@ -141,6 +161,8 @@ def _count_unexpected(
     connection: duckdb.DuckDBPyConnection, checks: list[Check], limits: Limits, moment: Moment
 ) -> dict[str, tuple[int, int]]:
     """Rows looked at and unexpected rows, per check."""
+    if not checks:
+        return {}
     tables = {check.table for check in checks}
     sizes = {table: connection.execute(f"select count(*) from raw.{table}").fetchall()[0][0] for table in tables}
     counts = {check.name: (sizes[check.table], 0) for check in checks if sizes[check.table] == 0}
