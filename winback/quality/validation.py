@@ -88,7 +88,7 @@ def validate(
 def _keys(connection: duckdb.DuckDBPyConnection, checks: list[Check], limits: Limits, moment: Moment) -> dict[str, tuple[object, ...]]:
     """Under which name a pass is remembered. What is not in the future now is not later either: `now` is left out of the rules."""
     landed = connection.execute("select count(*), max(landed_at), sum(rows_landed) from raw.landed_files").fetchall()[0]
-    timeless = Moment(as_of=moment.as_of, now=datetime.min)
+    timeless = Moment(as_of=moment.as_of, now=datetime(1970, 1, 1))
     return {check.name: (*landed, check.name, check.rule(limits, timeless)) for check in checks}
 
 
