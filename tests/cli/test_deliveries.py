@@ -8,8 +8,8 @@ from random import Random
 from typing import Any, ClassVar
 
 import pytest
-from click.testing import Result as Invoked
 from typer.testing import CliRunner
+from typer.testing import Result as Invoked
 
 from tests.delivery.conftest import AS_OF, NOON, PlainRenderer, Shop, any_ledger, identity, postgres_server, postgres_url
 from winback.cli.deliveries import app

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from winback.cli import dbt, deliveries, explain, preview, programs, report, run, serve
+from winback.cli import dbt, deliveries, destinations, explain, preview, programs, report, run, serve
 from winback.errors import WinbackError
 
 EXIT_PROBLEM = 1
@@ -25,6 +25,7 @@ app.add_typer(programs.app, name="programs")
 app.command("preview")(preview.preview)
 app.command("explain")(explain.explain)
 app.add_typer(deliveries.app, name="deliveries")
+app.add_typer(destinations.app, name="destinations")
 app.command("report")(report.report)
 app.command("dbt", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(dbt.dbt)
 
