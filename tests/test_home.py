@@ -48,6 +48,12 @@ def test_an_unknown_or_wrong_setting_is_named_with_what_is_allowed(tmp_path: Pat
         load_settings(tmp_path)
 
 
+def test_a_project_of_ones_own_finds_the_home_that_its_run_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WINBACK_PROJECT", str(tmp_path))
+    monkeypatch.setenv("WINBACK_HOME", "var/spring-shop")
+    assert load_settings().root == home_for_data(tmp_path / "spring shop")
+
+
 def test_homes_of_two_folders_differ(tmp_path: Path) -> None:
     assert home_for_data(tmp_path / "spring shop").name == "spring-shop"
     assert home_for_data(tmp_path / "a") != home_for_data(tmp_path / "b")

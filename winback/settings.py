@@ -44,8 +44,8 @@ class Settings(BaseSettings):
 
     @cached_property
     def root(self) -> Path:
-        """The home, absolute, links resolved."""
-        return (self.home if self.home.is_absolute() else self.project / self.home).resolve()
+        """The home, absolute, links resolved. A relative one lies in the checkout, also for programs of another folder."""
+        return (PROJECT_ROOT / self.home).resolve()
 
     @property
     def warehouse(self) -> Path:

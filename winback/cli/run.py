@@ -44,11 +44,11 @@ def run(
         raise BadConfig("--demo and --data: choose one of the two.")
     explicit = os.environ.get("WINBACK_HOME")
     if demo:
-        home = Path(explicit) if explicit else PROJECT_ROOT / "var" / "demo"
+        home = PROJECT_ROOT / (explicit or "var/demo")
         _make_demo_data(home / "data", console)
         prepare_home(home, data=(home / "data").resolve(), mapping=mapping or "demo", clock="simulated")
     elif data:
-        home = Path(explicit) if explicit else home_for_data(data)
+        home = PROJECT_ROOT / explicit if explicit else home_for_data(data)
         prepare_home(home, data=data.resolve(), mapping=mapping, clock="simulated")
     else:
         home = load_settings().root
