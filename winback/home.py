@@ -25,6 +25,8 @@ concurrency:
   # DuckDB gives its file to one process at a time: whole runs that open the warehouse wait for each other.
   pools: {default_limit: 1, granularity: run}
 run_monitoring: {enabled: true}
+# A day whose process died is run again; one that failed for a reason is not.
+run_retries: {enabled: true, retry_on_asset_or_op_failure: false}
 retention:
   schedule: {purge_after_days: 90}
   sensor: {purge_after_days: {skipped: 7, failure: 30, success: 90}}
