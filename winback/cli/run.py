@@ -65,6 +65,7 @@ def run(
         "WINBACK_HOME": str(settings.root),
         "DAGSTER_HOME": str(settings.dagster_home),
         "DAGSTER_EVENT_BATCH_SIZE": "500",
+        "PYTHONWARNINGS": "ignore",
     }
     finished = subprocess.run(
         [sys.executable, "-m", "dagster_project.days", start.isoformat(), str(count)], env=environment, cwd=PROJECT_ROOT, check=False
