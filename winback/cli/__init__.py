@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from winback.cli import dbt, deliveries, destinations, explain, preview, programs, report, run, serve
+from winback.cli import dbt, deliveries, destinations, explain, preview, programs, report, run, send_test, serve
 from winback.errors import WinbackError
 
 EXIT_PROBLEM = 1
@@ -24,6 +24,7 @@ app.command("serve")(serve.serve)
 app.add_typer(programs.app, name="programs")
 app.command("preview")(preview.preview)
 app.command("explain")(explain.explain)
+app.command("send-test")(send_test.send_test)
 app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(destinations.app, name="destinations")
 app.command("report")(report.report)
