@@ -14,6 +14,8 @@ import pytest
 from tests.delivery.conftest import AS_OF, Shop, identity
 from winback.delivery import Plan, apply_plan, make_plan, read_plan
 from winback.delivery.plan import ACTIONS, AUDIENCE_CHANGES, ENTRIES
+from winback.destinations import identify_as
+from winback.destinations.base import Contact
 from winback.errors import BadInput, StopRun
 from winback.ledger import Ledger, open_ledger_at
 
@@ -483,3 +485,11 @@ apply_plan(settings, duckdb.connect(), ledger, read_plan(settings, datetime(2017
     with open_ledger_at(url) as killed:
         assert rows(killed) == expected
         assert killed.verify() == []
+
+
+def test_people_are_hashed_as_destinations_yml_asks_for_it(shop: Shop, tmp_path: Path) -> None:
+    (tmp_path / "destinations.yml").write_text("destinations:\n  meta: {audiences: {lapsing: '1'}, send_names: false}\n")
+    settings = shop.settings.model_copy(update={"project": tmp_path})
+    person = Contact("c1", "ann@example.com", first_name="Ann")
+    assert [kind for kind, _ in identify_as(settings)["meta"](person)] == ["EMAIL"]
+    assert "FN" in [kind for kind, _ in identify_as(shop.settings)["meta"](person)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import md5
@@ -12,16 +12,9 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from winback.destinations import Identify, identify_as
 from winback.destinations.base import Contact
-from winback.destinations.identifiers import google_identifiers, meta_identifiers, tiktok_identifiers
 from winback.settings import Settings
-
-IDENTIFIERS: dict[str, Callable[[Contact], tuple[tuple[str, str], ...]]] = {
-    "meta": meta_identifiers,
-    "google": google_identifiers,
-    "tiktok": tiktok_identifiers,
-}
-"""How each platform wants people to be named, with that platform's default options."""
 
 _ROWS = 20_000
 
@@ -56,10 +49,13 @@ class Held:
 class Reconciliation:
     """The difference between desired and known members, held in a temporary table of the warehouse."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, as_of: datetime, holds: tuple[Held, ...]) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, as_of: datetime, holds: tuple[Held, ...], identify: Mapping[str, Identify]
+    ) -> None:
         self._connection = connection
         self._as_of = as_of
         self.holds = holds
+        self._identify = identify
 
     def changes(self) -> Iterator[pa.RecordBatch]:
         """An empty batch (the schema), then adds and removes in canonical order.
@@ -86,7 +82,7 @@ class Reconciliation:
     def _change(self, row: dict[str, Any]) -> dict[str, Any] | None:
         identifiers = row["identifiers"]
         if row["operation"] == "add":
-            found = IDENTIFIERS[row["platform"]](
+            found = self._identify[row["platform"]](
                 Contact(row["customer_id"], row["email"], row["phone"], row["first_name"], row["last_name"], row["country"])
             )
             if not found:
@@ -177,7 +173,7 @@ def reconcile(settings: Settings, connection: duckdb.DuckDBPyConnection, as_of: 
             and (desired.customer_id is not null or known.identifiers is not null)
         """
     )
-    return Reconciliation(connection, as_of, _holds(settings, connection))
+    return Reconciliation(connection, as_of, _holds(settings, connection), identify_as(settings))
 
 
 def _holds(settings: Settings, connection: duckdb.DuckDBPyConnection) -> tuple[Held, ...]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Self, cast
 
-from winback.destinations.base import AudienceDestination, Capabilities, Channel, MessageDestination
+from winback.destinations.base import AudienceDestination, Capabilities, Channel, Contact, MessageDestination
 from winback.destinations.config import Context, DestinationsConfig, Sender, capabilities, installed, load_destinations
+from winback.destinations.identifiers import IDENTIFIERS
 from winback.errors import BadConfig
 from winback.settings import Settings
 
 PLATFORMS = {"meta": "meta", "google": "google_data_manager", "tiktok": "tiktok"}
 """Ad platforms as programs name them: the destination that serves each."""
 
+Identify = Callable[[Contact], tuple[tuple[str, str], ...]]
 _Live = dict[str, MessageDestination | AudienceDestination]
 
 
@@ -95,6 +97,20 @@ def routes(settings: Settings, config: DestinationsConfig | None = None) -> dict
     for platform, name in PLATFORMS.items():
         lanes[f"ads:{platform}"] = name if name in ads else f"outbox_{platform}"
     return lanes
+
+
+def identify_as(settings: Settings) -> dict[str, Identify]:
+    """How each ad platform's people are named and hashed: as destinations.yml asks for it, whether live yet or not, else by default.
+
+    The plan hashes, and the same hashes are removed later: so it has to hash as the destination will.
+    """
+    configs = load_destinations(settings.project).configs
+    found: dict[str, Identify] = dict(IDENTIFIERS)
+    for platform, name in PLATFORMS.items():
+        identify: Identify | None = getattr(configs.get(name), "identifiers", None)
+        if identify is not None:
+            found[platform] = identify
+    return found
 
 
 def can(name: str) -> Capabilities:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from functools import lru_cache
 from hashlib import sha256
 
@@ -181,3 +182,11 @@ def tiktok_identifiers(contact: Contact, *, plus: bool = False, drop_tag: bool =
     if contact.phone and (phone := tiktok_phone(contact.phone, contact.country, plus=plus)):
         pairs.append(("PHONE_SHA256", sha256_hex(phone)))
     return tuple(pairs)
+
+
+IDENTIFIERS: dict[str, Callable[[Contact], tuple[Identifier, ...]]] = {
+    "meta": meta_identifiers,
+    "google": google_identifiers,
+    "tiktok": tiktok_identifiers,
+}
+"""How each ad platform of programs wants people to be named, with that platform's default options."""

@@ -13,7 +13,7 @@ import json
 import re
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -22,17 +22,12 @@ from typing import ClassVar
 from winback.destinations.base import AudienceChange, Capabilities, Channel, Contact, Message, Outcome, Result
 from winback.destinations.config import Sender
 from winback.destinations.faults import Faults
-from winback.destinations.identifiers import google_identifiers, meta_identifiers, tiktok_identifiers
+from winback.destinations.identifiers import IDENTIFIERS
 from winback.destinations.mime import build_mime
 from winback.errors import RejectItem
 
 CAPABILITIES = Capabilities(channels=frozenset(Channel), batch_size=500, idempotent=True, can_ask=True)
 
-_IDENTIFIERS: dict[str, Callable[[Contact], tuple[tuple[str, str], ...]]] = {
-    "meta": meta_identifiers,
-    "google": google_identifiers,
-    "tiktok": tiktok_identifiers,
-}
 _NO_SENDER = Sender("winback@example.com", "Winback")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,120}")
 _BUSY_SECONDS = 30
@@ -173,7 +168,7 @@ class LocalAudiences:
         self._index = _Index(folder)
 
     def identifiers(self, contact: Contact) -> tuple[tuple[str, str], ...]:
-        return _IDENTIFIERS[self._platform](contact)
+        return IDENTIFIERS[self._platform](contact)
 
     def change(self, changes: Sequence[AudienceChange], now: datetime) -> list[Result]:
         self._faults.before(len(changes))

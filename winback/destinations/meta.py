@@ -57,6 +57,10 @@ class Config(HttpConfig):
     send_names: bool = Field(True, description="Also send hashed names and country of people with an email address or a phone number")
     send_customer_id: bool = Field(False, description="Also send the customer id, in clear, as EXTERN_ID")
 
+    def identifiers(self, contact: Contact) -> tuple[tuple[str, str], ...]:
+        """Hashed identifiers of one person, as these keys ask for them."""
+        return meta_identifiers(contact, names=self.send_names, external_id=self.send_customer_id)
+
 
 def build(config: Config, context: Context) -> Meta:
     secret = context.secret("meta", "app_secret_env", config.app_secret_env) if config.app_secret_env else None
@@ -83,7 +87,7 @@ class Meta:
         )
 
     def identifiers(self, contact: Contact) -> tuple[tuple[str, str], ...]:
-        return meta_identifiers(contact, names=self._config.send_names, external_id=self._config.send_customer_id)
+        return self._config.identifiers(contact)
 
     def change(self, changes: Sequence[AudienceChange], now: datetime) -> list[Result]:
         usable = [change for change in changes if change.identifiers]

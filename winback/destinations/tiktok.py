@@ -66,6 +66,11 @@ class Config(HttpConfig):
         None, ge=1, le=365, description="Expiry of created audiences; default: 365 days after the last change"
     )
 
+    def identifiers(self, contact: Contact) -> tuple[tuple[str, str], ...]:
+        """Hashed identifiers of one person, as these keys ask for them."""
+        pairs = tiktok_identifiers(contact, plus=self.phone_with_plus, drop_tag=self.email_drop_tag, drop_dots=self.email_drop_dots)
+        return tuple(pair for pair in pairs if pair[0] in COLUMNS[self.calculate_type])
+
 
 def build(config: Config, context: Context) -> TikTok:
     return TikTok(config, context.secret("tiktok", "access_token_env", config.access_token_env))
@@ -91,9 +96,7 @@ class TikTok:
         )
 
     def identifiers(self, contact: Contact) -> tuple[tuple[str, str], ...]:
-        config = self._config
-        pairs = tiktok_identifiers(contact, plus=config.phone_with_plus, drop_tag=config.email_drop_tag, drop_dots=config.email_drop_dots)
-        return tuple(pair for pair in pairs if pair[0] in COLUMNS[config.calculate_type])
+        return self._config.identifiers(contact)
 
     def change(self, changes: Sequence[AudienceChange], now: datetime) -> list[Result]:  # noqa: ARG002
         columns = COLUMNS[self._config.calculate_type]
