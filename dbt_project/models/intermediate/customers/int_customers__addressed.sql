@@ -13,7 +13,7 @@ devices as (
         customer_id,
         push_token,
         platform,
-        row_number() over (partition by customer_id order by updated_at desc nulls last, push_token) as age_rank
+        row_number() over (partition by customer_id order by updated_at desc nulls last, push_token asc) as age_rank
     from {{ ref('stg_shop__devices') }}
     where active
 )

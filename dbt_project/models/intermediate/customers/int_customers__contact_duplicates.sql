@@ -35,7 +35,7 @@ compared as (
         customer_id,
         first_value(customer_id) over (
             partition by address_kind, address
-            order by active_to desc nulls last, created_at desc nulls last, customer_id
+            order by active_to desc nulls last, created_at desc nulls last, customer_id asc
             rows between unbounded preceding and unbounded following
         ) as freshest_customer_id
     from sharing

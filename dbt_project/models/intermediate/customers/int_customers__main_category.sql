@@ -35,7 +35,7 @@ ranked as (
     select
         customer_id,
         category,
-        row_number() over (partition by customer_id order by order_count desc, last_ordered_at desc, category) as category_rank
+        row_number() over (partition by customer_id order by order_count desc, last_ordered_at desc, category asc) as category_rank
     from counted
 )
 

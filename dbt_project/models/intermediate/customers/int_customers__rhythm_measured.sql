@@ -35,5 +35,7 @@ select
     days_of_gaps / nullif(gaps, 0) as average_purchase_interval,
     median_purchase_interval,
     -- From whole sums, which are exact in any order; a running variance would differ in its last digits from run to run.
-    case when gaps >= 2 then sqrt((gaps * squares_of_gaps - days_of_gaps * days_of_gaps) / (gaps * (gaps - 1))) end as purchase_interval_stddev
+    case
+        when gaps >= 2 then sqrt((gaps * squares_of_gaps - days_of_gaps * days_of_gaps) / (gaps * (gaps - 1)))
+    end as purchase_interval_stddev
 from summed

@@ -2,7 +2,10 @@
     customer_segments. Conditions read the columns of the customers mart; one that is unknown counts as false. -#}
 
 with value_threshold as (
-    select percentile_cont({{ var("high_value_quantile") }}) within group (order by cast(lifetime_value as {{ type_double() }})) as lifetime_value
+    select
+        percentile_cont({{ var("high_value_quantile") }}) within group (
+            order by cast(lifetime_value as {{ type_double() }})
+        ) as lifetime_value
     from {{ ref('customers') }}
     where order_count > 0
 ),

@@ -61,7 +61,7 @@ joined as (
         main_categories.main_category,
         coalesce(
             product_cycles.cycle_days,
-            (select product_cycles.cycle_days from product_cycles where product_cycles.category = 'default')
+            (select defaults.cycle_days from product_cycles as defaults where defaults.category = 'default')
         ) as product_cycle_days,
         engagement.last_opened_at,
         engagement.last_clicked_at,

@@ -7,7 +7,10 @@ with known as (
         launched_at,
         url,
         image_url,
-        row_number() over (partition by product_id order by launched_at desc nulls last, category nulls last, name nulls last) as copy_no
+        row_number() over (
+            partition by product_id
+            order by launched_at desc nulls last, category asc nulls last, name asc nulls last
+        ) as copy_no
     from {{ source('raw', 'products') }}
     where launched_at < {{ as_of() }} or launched_at is null
 )
