@@ -6,7 +6,7 @@ with changed as (
         {%- for channel in channels %},
         max(case when channel = '{{ channel }}' and granted then changed_at end) as {{ channel }}_granted_at,
         max(case when channel = '{{ channel }}' and not granted then changed_at end) as {{ channel }}_withdrawn_at
-    {% endfor %}
+        {% endfor %} -- noqa: LT02
     from {{ ref('stg_shop__consents') }}
     group by customer_id
 )
@@ -19,5 +19,5 @@ select
         when {{ channel }}_withdrawn_at is null or {{ channel }}_granted_at > {{ channel }}_withdrawn_at then {{ channel }}_granted_at
     end as {{ channel }}_consented_at,
     {{ channel }}_withdrawn_at
-{% endfor %}
+    {% endfor %} -- noqa: LT02
 from changed

@@ -50,7 +50,7 @@ reasoned as (
             {%- endif %}
             when suppressed.{{ channel }}_is_suppressed then 'suppressed'
         end as {{ channel }}_unreachable_reason
-    {% endfor %}
+        {% endfor %} -- noqa: LT02
     from addressed
     left join consents on addressed.customer_id = consents.customer_id
     left join refusals on addressed.customer_id = refusals.customer_id
@@ -61,5 +61,5 @@ select
     *
     {%- for channel in addresses %},
     {{ channel }}_unreachable_reason is null as reachable_{{ channel }}
-{% endfor %}
+    {% endfor %} -- noqa: LT02
 from reasoned

@@ -39,6 +39,6 @@ select
     customer_id
     {%- for channel in channels %},
     bool_or(channel in ('all', '{{ channel }}')) as {{ channel }}_is_suppressed
-{% endfor %}
+    {% endfor %} -- noqa: LT02
 from by_customer
 group by customer_id
