@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from winback.alerts import Watched, watch
 from winback.clock import utc_now
 from winback.delivery import ApplyReport, DispatchReport, Plan, apply_plan, dispatch, make_plan, read_plan
 from winback.destinations import open_destinations
@@ -20,6 +21,7 @@ from winback.progress import tell
 from winback.scratch import derived_as_of
 from winback.settings import Settings
 from winback.warehouse import open_warehouse
+from winback.watching import last_outcome
 
 _HOUR = timedelta(hours=1)
 _DAY = timedelta(days=1)
@@ -29,7 +31,10 @@ _LINGER = timedelta(minutes=2)
 
 @dataclass(slots=True)
 class SendingReport:
-    """What was sent, over one dispatch or all of a simulated day. `note` says why nothing was tried, where nothing was."""
+    """What was sent, over one dispatch or all of a simulated day. `note` says why nothing was tried, where nothing was.
+
+    `watched`: the same by lane and destination, and what is wrong with delivery, as people were told.
+    """
 
     outcomes: Counter[str] = field(default_factory=Counter)
     lanes: dict[str, Counter[str]] = field(default_factory=dict)
@@ -37,6 +42,7 @@ class SendingReport:
     waiting: dict[str, int] = field(default_factory=dict)
     stopped: dict[str, str] = field(default_factory=dict)
     note: str = ""
+    watched: Watched = field(default_factory=Watched)
 
     def add(self, report: DispatchReport) -> None:
         for lane, counts in report.outcomes.items():
@@ -56,6 +62,7 @@ class SendingReport:
             numbers["reasons"] = {outcome: dict(reasons.most_common(20)) for outcome, reasons in self.reasons.items()}
         if self.stopped:
             numbers["stopped"] = self.stopped
+        numbers["open conditions"] = len(self.watched.conditions)
         return numbers | ({"note": self.note} if self.note else {})
 
 
@@ -119,11 +126,18 @@ def dispatch_due(settings: Settings, now: datetime, as_of: datetime | None) -> S
         return report
     tell("sending")
     with open_ledger(settings) as ledger, open_warehouse(settings) as connection, open_destinations(settings) as destinations:
+        before = last_outcome(ledger)
+        last: DispatchReport | None = None
         if simulated and as_of is not None:
             for instant in _hours(ledger, as_of):
-                report.add(dispatch(settings, connection, ledger, destinations, instant))
+                last = dispatch(settings, connection, ledger, destinations, instant)
+                report.add(last)
         else:
-            report.add(dispatch(settings, connection, ledger, destinations, now, clock=utc_now, linger=_LINGER))
+            last = dispatch(settings, connection, ledger, destinations, now, clock=utc_now, linger=_LINGER)
+            report.add(last)
+        if last is not None:
+            ended = last.now if simulated else utc_now()
+            report.watched = watch(settings, ledger, connection, after=before, stopped=last.stopped, now=ended)
     return report
 
 

@@ -37,6 +37,12 @@ class Settings(BaseSettings):
         0.5, gt=0, le=1, description="Share of an ad audience that one day may remove; more is held back. 1 switches the guard off"
     )
     audience_guard_minimum: int = Field(100, ge=1, description="Known members from which the guard of ad audiences looks at the share")
+    alert_minimum_tried: int = Field(
+        20, ge=1, description="Messages or ad changes from which an alert says that a destination fails or rejects"
+    )
+    alert_rejected_share: float = Field(
+        0.1, ge=0, le=1, description="Share of a channel's answers that may be rejections; more is an alert"
+    )
     outbox_faults: str = Field("", description="Faults of the local outbox for trials, e.g. `throttled=0.1,error=0.05,drop=0.01,seed=7`")
     target: Literal["duckdb"] = Field("duckdb", description="dbt target")
     threads: int = Field(2, ge=1, description="Threads that dbt and DuckDB use")

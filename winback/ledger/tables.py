@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Date, DateTime, Index, Integer, MetaData, Table, Text, UniqueConstraint
 
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0002"
 """The newest migration. A constant, so that opening an up-to-date ledger needs no Alembic; a test compares the two."""
 
 metadata = MetaData()
@@ -202,6 +202,15 @@ applied_plans = _table(
     _text("counts"),
     _text("run_id", null=True),
     keys=(("as_of", "plan_hash"),),
+)
+alerts = _table(
+    "alerts",
+    _text("condition"),
+    _integer("turn"),
+    _text("state"),
+    _text("message"),
+    _text("undelivered", null=True),
+    keys=(("condition", "turn"),),
 )
 audit_trail = _table(
     "audit_trail",
