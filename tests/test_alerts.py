@@ -15,7 +15,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from structlog.testing import capture_logs
 
-from tests.delivery.conftest import AS_OF, NOON, SCHEMA, PlainRenderer, Shop, empty_ledger, shop
+from tests.delivery.conftest import AS_OF, NOON, SCHEMA, PlainRenderer, Shop, any_ledger, empty_ledger, postgres_server, postgres_url, shop
 from tests.destinations.conformance.mail_server import PASSWORD, USER, MailServer, ca_file
 from tests.destinations.conformance.server import LocalProvider, Reply, closed_port
 from winback.alerts import run_failed, tell_changes, watch
@@ -27,7 +27,7 @@ from winback.ledger import Ledger, open_ledger_at
 from winback.settings import PROJECT_ROOT, Settings
 from winback.watching import LANES, Condition, Figures, Lane, judge, lane_check, last_outcome, read_figures
 
-__all__ = ["empty_ledger", "shop"]
+__all__ = ["any_ledger", "empty_ledger", "postgres_server", "postgres_url", "shop"]
 
 DOWN = Condition("destination_failing:smtp", "smtp was given up: SMTP: no connection", ("email",))
 SECRET = "T000-secret"
@@ -350,6 +350,20 @@ def test_figures_are_read_from_the_ledger(shop: Shop) -> None:
     assert figures.since_last_order == timedelta(days=2)
     assert figures.in_use["email"] == "outbox"
     assert sorted(figures.in_use) == sorted(LANES)
+
+
+def test_figures_and_alerts_on_both_databases(any_ledger: Ledger, tmp_path: Path, slack: Slack) -> None:
+    change = {"change_id": "c" * 32, "platform": "meta", "audience": "lapsing", "program": "lapsing", "customer_id": "ann"}
+    any_ledger.record("audience_changes", [{**change, "operation": "add", "identifiers": "[]", "as_of": AS_OF, "recorded_at": AS_OF}])
+    refused = {"attempt": 1, "outcome": "rejected", "reason": "too few", "destination": "meta", "recorded_at": NOON}
+    any_ledger.record("outcomes", [{**refused, "item_id": "c" * 32}])
+    settings = Settings(home=tmp_path, clock="simulated")
+    with duckdb.connect() as warehouse:
+        for _ in range(2):
+            watched = watch(settings, any_ledger, warehouse, after=0, stopped={}, now=NOON, environment=slack.environment)
+    assert watched.lanes == (Lane("ads:meta", "meta", {"rejected": 1}, 1, {"rejected": {"too few": 1}}),)
+    assert [condition.key for condition in watched.conditions] == ["nothing_sent"]
+    assert len(slack.texts) == 1
 
 
 def test_a_dispatch_of_a_real_home_is_watched(tmp_path: Path, slack: Slack, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,6 +76,8 @@ def send_test(
     BadInput
         The address is none of this channel, there is no such customer, or no day has been derived yet.
     """
+    if not settings.warehouse.is_file():
+        raise BadInput(f"{settings.root}: there is no warehouse yet, so no customer to render for. Run a day first: winback run.")
     with open_ledger(settings) as ledger:
         loaded = load_programs(settings, ledger)
         step_no, content, on = _step(loaded, settings, program, step, channel)

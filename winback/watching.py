@@ -244,12 +244,11 @@ def read_figures(
 
 def _lanes(connection: sa.Connection, after: int) -> tuple[Lane, ...]:
     rows: list[Any] = []
-    platform = sa.literal("ads:") + audience_changes.c.platform
-    for lane, key in ((messages.c.channel, messages.c.message_id), (platform, audience_changes.c.change_id)):
+    sources = (("", messages.c.channel, messages.c.message_id), ("ads:", audience_changes.c.platform, audience_changes.c.change_id))
+    for prefix, lane, key in sources:
         keys = (lane, outcomes.c.destination, outcomes.c.outcome, outcomes.c.reason)
-        rows += connection.execute(
-            sa.select(*keys, sa.func.count()).join(outcomes, outcomes.c.item_id == key).where(outcomes.c.seq > after).group_by(*keys)
-        ).all()
+        found = sa.select(*keys, sa.func.count()).join(outcomes, outcomes.c.item_id == key).where(outcomes.c.seq > after).group_by(*keys)
+        rows += [(prefix + row[0], *row[1:]) for row in connection.execute(found)]
     counts: dict[tuple[str, str], Counter[str]] = {}
     tried: Counter[tuple[str, str]] = Counter()
     reasons: dict[tuple[str, str], dict[str, dict[str, int]]] = {}

@@ -123,6 +123,14 @@ def test_a_wrong_filter_says_what_is_allowed(shop: Shop) -> None:
         assert "found 'pigeon'; allowed: " + message in " ".join(result.output.replace("│", " ").split())
 
 
+def test_looking_makes_no_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WINBACK_HOME", str(tmp_path / "home"))
+    result = run()
+    assert isinstance(result.exception, BadInput)
+    assert "there is no ledger yet" in str(result.exception)
+    assert not (tmp_path / "home").exists()
+
+
 def test_what_was_accepted_is_not_listed_and_not_sent_again(shop: Shop) -> None:
     shop.customer("ann")
     item = shop.message("ann")

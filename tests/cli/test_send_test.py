@@ -156,6 +156,13 @@ def test_a_wrong_address_is_not_repeated(here: Settings) -> None:
         run("p", "1", "--channel", "sms", "--to", "+15550100007")
 
 
+def test_without_a_day_there_is_nobody_to_render_for(here: Settings) -> None:
+    here.warehouse.unlink()
+    with pytest.raises(BadInput, match="there is no warehouse yet"):
+        run("p", "1", "--to", TO)
+    assert not (here.root / "ledger.db").exists()
+
+
 def test_on_a_simulated_clock_nothing_is_live(here: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WINBACK_CLOCK", "simulated")
     with pytest.raises(BadConfig, match="set WINBACK_CLOCK=real"):

@@ -53,10 +53,9 @@ def deliveries(
     from winback.clock import utc_now
     from winback.deliveries import acting_now, counted, listed
     from winback.ledger import open_ledger
-    from winback.settings import load_settings
 
     wanted = _filter(status, channel, destination, program, customer, since, reason)
-    settings = load_settings()
+    settings = _settings_with_ledger()
     with open_ledger(settings) as ledger:
         now = acting_now(settings, ledger, utc_now())
         counts = counted(ledger, wanted, now)
@@ -145,6 +144,19 @@ def _filter(
     return Filter(None if status == "all" else status, channel, destination, program, customer, since, reason)
 
 
+def _settings_with_ledger() -> Settings:
+    """The settings of a home that has run: looking makes no state."""
+    from winback.errors import BadInput
+    from winback.settings import load_settings
+
+    settings = load_settings()
+    if settings.ledger_url is None and not (settings.root / "ledger.db").exists():
+        raise BadInput(
+            f"{settings.root}: there is no ledger yet, so nothing was sent. Run a day first: make run, or winback run --data FOLDER."
+        )
+    return settings
+
+
 def _act(
     ids: Sequence[str] | None,
     wanted: Filter,
@@ -161,12 +173,11 @@ def _act(
     from winback.deliveries import Filter, acting_now, listed, named
     from winback.errors import BadInput
     from winback.ledger import open_ledger
-    from winback.settings import load_settings
 
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     if bool(ids) == (wanted != Filter()):
         raise BadInput("Say which: ids, or filters (--status, --channel, --destination, --program, --customer, --since), not both.")
-    settings = load_settings()
+    settings = _settings_with_ledger()
     with open_ledger(settings) as ledger:
         acted_at = utc_now()
         now = acting_now(settings, ledger, acted_at)
@@ -211,20 +222,26 @@ def _show(counts: Sequence[dict[str, Any]], found: Sequence[Delivery]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("status", "channel", "destination", "reason"):
         table.add_column(heading)
-    table.add_column("items", justify="right")
+    table.add_column("items", justify="right", no_wrap=True)
     for row in counts:
         table.add_row(row["status"], row["lane"], row["destination"] or "", escape(row["reason"].replace("_", " ")), f"{row['items']:,}")
     console.print(table)
     console.print(f"\n[dim]The latest {len(found):,}:[/]" if len(found) < sum(row["items"] for row in counts) else "")
     latest = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("id", "changed (UTC)", "status", "channel", "program", "message", "customer", "tries", "reason", "next try"):
-        latest.add_column(heading, overflow="fold" if heading == "id" else "ellipsis", no_wrap=heading in ("id", "changed (UTC)"))
+    for heading in ("id", "changed (UTC)", "channel", "customer"):
+        latest.add_column(heading, no_wrap=True)
+    for heading in ("message", "status and reason"):
+        latest.add_column(heading, overflow="fold")
     for one in found:
+        again = f", next try {one.retry_at:%Y-%m-%d %H:%M}" if one.retry_at else ""
         latest.add_row(
-            one.item_id[:12], f"{one.changed_at:%Y-%m-%d %H:%M}", one.status, one.lane, escape(one.program), escape(one.content),
-            escape(one.customer_id), str(one.attempts), escape(one.reason.replace("_", " ")),
-            f"{one.retry_at:%m-%d %H:%M}" if one.retry_at else "",
-        )  # fmt: skip
+            one.item_id[:12],
+            f"{one.changed_at:%Y-%m-%d %H:%M}",
+            one.lane,
+            escape(one.customer_id),
+            escape(f"{one.program}: {one.content}"),
+            escape(f"{one.status}: {one.reason.replace('_', ' ')}{again}"),
+        )
     console.print(latest)
 
 
