@@ -39,5 +39,6 @@ def test_folders_are_named_for_what_they_hold() -> None:
     vague = {"utils", "helpers", "common", "misc"}
     shadowing = {"dagster", "dbt", "requests"}
     for top, banned in (("winback", vague), ("dagster_project", vague), ("tests", vague | shadowing)):
-        found = {path.stem for path in (PROJECT_ROOT / top).rglob("*") if path.is_dir() or path.suffix == ".py"}
+        files = (path.relative_to(PROJECT_ROOT) for path in (PROJECT_ROOT / top).rglob("*.py"))
+        found = {part.removesuffix(".py") for path in files if ".venv" not in path.parts for part in path.parts}
         assert not found & banned
