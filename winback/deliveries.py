@@ -301,8 +301,7 @@ def _deliveries(ledger: Ledger, now: datetime, *, accepted: bool = False) -> sa.
             audience_changes.c.recorded_at, sa.case((superseded, 1), else_=0),
         ),
     ).subquery("items")  # fmt: skip
-    answered = _latest(outcomes)
-    claimed = _latest(claims)
+    answered, claimed = outcomes.alias(), claims.alias()
     is_claimed = sa.func.coalesce(claimed.c.attempt, 0) > sa.func.coalesce(answered.c.attempt, 0)
     paused = [program for program, status in ledger.statuses().items() if status == "paused"]
     status = sa.case(
@@ -334,13 +333,14 @@ def _deliveries(ledger: Ledger, now: datetime, *, accepted: bool = False) -> sa.
             items.c.is_superseded,
         )
         .select_from(items)
-        .outerjoin(answered, answered.c.item_id == items.c.item_id)
-        .outerjoin(claimed, claimed.c.item_id == items.c.item_id)
+        .outerjoin(answered, _is_latest(answered, items.c.item_id, outcomes))
+        .outerjoin(claimed, _is_latest(claimed, items.c.item_id, claims))
     )  # fmt: skip
     return statement if accepted else statement.where(is_claimed | answered.c.outcome.is_(None) | (answered.c.outcome != "accepted"))
 
 
-def _latest(table: sa.Table) -> sa.Subquery:
-    """The row of each item's highest attempt."""
-    last = sa.select(table.c.item_id, sa.func.max(table.c.attempt).label("attempt")).group_by(table.c.item_id).subquery()
-    return sa.select(table).join(last, (table.c.item_id == last.c.item_id) & (table.c.attempt == last.c.attempt)).subquery()
+def _is_latest(table: sa.FromClause, item_id: sa.ColumnElement[str], source: sa.Table) -> sa.ColumnElement[bool]:
+    """Whether a row of `table`, an alias of `source`, is of the item's highest attempt: two look-ups by the key instead of a grouping."""
+    other = source.alias()
+    highest = sa.select(sa.func.max(other.c.attempt)).where(other.c.item_id == item_id).scalar_subquery()
+    return (table.c.item_id == item_id) & (table.c.attempt == highest)

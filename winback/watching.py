@@ -229,7 +229,8 @@ def read_figures(
         # Backwards by seq, and only to the beginning of the window: outcomes have no index by time, and there may be millions.
         before = sa.select(outcomes.c.seq).where(outcomes.c.recorded_at <= now - _WINDOW).order_by(outcomes.c.seq.desc()).limit(1)
         start = connection.execute(before).scalar() or 0
-        lanes, day = _lanes(connection, after), _lanes(connection, min(start, after))
+        lanes = _lanes(connection, after)
+        day = lanes if start >= after else _lanes(connection, start)
         paused = [program for program, status in ledger.statuses().items() if status == "paused"]
         untouched = sa.select(sa.func.count()).where(
             messages.c.not_before <= now,
