@@ -59,7 +59,7 @@ def plan(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
 )
 def applied(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
     with told_plainly():
-        report = apply_day(load_settings(), as_of(context), utc_now(), run_id=context.run_id)
+        report = apply_day(load_settings(), as_of(context), utc_now(), run_id=context.run.run_id)
     return dg.MaterializeResult(metadata=apply_metadata(report))
 
 

@@ -26,7 +26,7 @@ def published(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
 
     settings = load_settings()
     with told_plainly(), open_warehouse(settings) as connection:
-        report = publish(settings, connection, run_id=context.run_id, as_of=as_of(context))
+        report = publish(settings, connection, run_id=context.run.run_id, as_of=as_of(context))
     return dg.MaterializeResult(metadata=report.metadata())
 
 
