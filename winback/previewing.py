@@ -10,7 +10,7 @@ import duckdb
 
 from winback.errors import BadConfig, RejectItem
 from winback.ledger import open_ledger
-from winback.programs import CUSTOMER_COLUMNS, Definition, LoadedPrograms, links_for, load_programs, render, write_tables
+from winback.programs import CUSTOMER_COLUMNS, LoadedPrograms, links_for, load_programs, render, write_tables
 from winback.progress import tell
 from winback.scratch import derived_as_of, program_draft_derived
 from winback.settings import Settings
@@ -26,6 +26,17 @@ class WaterfallRow:
     reason: str
     in_force: int
     previewed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the file. `day_in_force` is its day in the version in force, None where that has no such step."""
+
+    step_no: int
+    day: int
+    day_in_force: int | None
+    content: str
+    channels: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +73,7 @@ class Preview:
     as_of: datetime
     audience: int
     waterfall: tuple[WaterfallRow, ...]
+    schedule: tuple[Step, ...]
     sends: tuple[Send, ...]
     messages: tuple[SampleMessage, ...]
     notices: tuple[str, ...]
@@ -96,7 +108,8 @@ def preview(settings: Settings, program: str) -> Preview:
             as_of=as_of,
             audience=sum(row.previewed for row in waterfall),
             waterfall=waterfall,
-            sends=_sends(connection, program, loaded.definitions[program]),
+            schedule=_schedule(connection, program, loaded),
+            sends=_sends(connection, program),
             messages=_messages(connection, loaded, program, as_of.date()),
             notices=tuple(note for (note,) in connection.execute("select note from raw.source_notes order by 1").fetchall()),
         )
@@ -122,19 +135,38 @@ def _waterfall(connection: duckdb.DuckDBPyConnection, program: str) -> tuple[Wat
     return tuple(WaterfallRow(*row) for row in rows)
 
 
-def _sends(connection: duckdb.DuckDBPyConnection, program: str, definition: Definition) -> tuple[Send, ...]:
+def _schedule(connection: duckdb.DuckDBPyConnection, program: str, loaded: LoadedPrograms) -> tuple[Step, ...]:
+    in_force = dict(
+        connection.execute(
+            """
+            select steps.step_no, steps.day
+            from staging.stg_programs__steps as steps
+            inner join staging.stg_programs__in_force as versions using (program, version)
+            where steps.program = $program
+            """,
+            {"program": program},
+        ).fetchall()
+    )
+    return tuple(
+        Step(number, step.day, in_force.get(number), step.send or step.task or "", tuple(step.channels or ()))
+        for number, step in enumerate(loaded.programs[program].steps, start=1)
+    )
+
+
+def _sends(connection: duckdb.DuckDBPyConnection, program: str) -> tuple[Send, ...]:
     rows = connection.execute(
         """
-        select step_no, content, channel, decision, reason, count(*)
-        from preview_marts.journey_actions
-        where program = $program
+        select actions.step_no, steps.day, actions.content, actions.channel, actions.decision, actions.reason, count(*)
+        from preview_marts.journey_actions as actions
+        -- Those inside finish the version they entered: its days, not the file's.
+        inner join preview_staging.stg_programs__steps as steps using (program, version, step_no)
+        where actions.program = $program
         group by all
-        order by step_no, decision, channel nulls last, reason nulls first
+        order by actions.step_no, steps.day, actions.decision, actions.channel nulls last, actions.reason nulls first
         """,
         {"program": program},
     ).fetchall()
-    days = {number: step.day for number, step in enumerate(definition.program.steps, start=1)}
-    return tuple(Send(step_no, days.get(step_no, 0), *rest) for step_no, *rest in rows)
+    return tuple(Send(*row) for row in rows)
 
 
 def _messages(connection: duckdb.DuckDBPyConnection, loaded: LoadedPrograms, program: str, today: date) -> tuple[SampleMessage, ...]:
@@ -168,7 +200,8 @@ def _messages(connection: duckdb.DuckDBPyConnection, loaded: LoadedPrograms, pro
             if row is None:
                 continue
             customer = dict(zip(names, row, strict=True))
-            offer = definition.issue_offer("SAMPLE-CODE", today) if definition.program.offer else None
+            terms = definition.program.offer
+            offer = definition.issue_offer(terms.code or "SAMPLE-CODE", today) if terms else None
             try:
                 rendered = render(definition, step.send, channel, customer, loaded.brand, links_for(loaded.brand, "preview"), offer)
             except RejectItem:

@@ -89,6 +89,7 @@ def test_a_changed_delay_can_be_seen_before_it_holds(three_days: Shell, tmp_path
     told = three_days("preview", "customer_lapsed", project=project)
 
     assert "No step is due on this day" in told.stdout
+    assert "(in force: 0)" in told.stdout
 
 
 def test_explain_tells_what_decided(three_days: Shell) -> None:

@@ -47,12 +47,25 @@ def _show(made: Preview, console: Console) -> None:
     for heading, justify in (("", "left"), ("in force", "right"), ("this file", "right"), ("change", "right")):
         waterfall.add_column(heading, justify=justify)  # type: ignore[arg-type]
     for row in made.waterfall:
+        if not row.in_force and not row.previewed and row.reason != "admitted":
+            continue
         change = row.previewed - row.in_force
         style = "bold green" if row.reason == "admitted" else ""
         waterfall.add_row(
             row.reason.replace("_", " "), f"{row.in_force:,}", f"{row.previewed:,}", f"{change:+,}" if change else "", style=style
         )
     console.print(waterfall)
+    schedule = Table(title="Steps of this file, for those who enter from now on", title_justify="left")
+    for heading, justify in (("step", "right"), ("day", "right"), ("message or task", "left"), ("channels", "left")):
+        schedule.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    for step in made.schedule:
+        day = (
+            str(step.day)
+            if step.day_in_force == step.day
+            else f"{step.day} (in force: {'none' if step.day_in_force is None else step.day_in_force})"
+        )
+        schedule.add_row(str(step.step_no), day, step.content, ", ".join(step.channels))
+    console.print(schedule)
     sends = Table(title="Steps due on this day, people inside included", title_justify="left")
     for heading, justify in (
         ("step", "right"),
