@@ -22,11 +22,7 @@ def _what_happened(result: dg.ExecuteInProcessResult) -> str:
     for event in result.all_events:
         if event.is_step_materialization and event.asset_key is not None and event.asset_key.path[-1] in ("applied", "sent"):
             numbers |= {key: value.value for key, value in event.materialization.metadata.items()}
-    told = [
-        f"{numbers[key]:,} {words}"
-        for key, words in (("enrolled", "entered"), ("accepted", "sent"), ("ad_changes", "ad-audience changes"))
-        if key in numbers
-    ]
+    told = [f"{numbers[key]:,} {words}" for key, words in (("enrolled", "entered"), ("accepted", "sent")) if key in numbers]
     note = f" ({numbers['note']})" if numbers.get("note") else ""
     return ", ".join(told) + note
 

@@ -101,6 +101,16 @@ class Settings(BaseSettings):
         """Names of the audience models: one SQL file each, no list to edit."""
         return sorted(path.stem for path in (self.dbt_project / "models" / "marts" / "audiences").glob("*.sql"))
 
+    def dagster_environment(self) -> dict[str, str]:
+        """Environment variables for a process of Dagster on this home."""
+        return {
+            "WINBACK_HOME": str(self.root),
+            "DAGSTER_HOME": str(self.dagster_home),
+            # A day has some thousand events: each alone would be a commit of its own.
+            "DAGSTER_EVENT_BATCH_SIZE": "500",
+            "PYTHONWARNINGS": "ignore",
+        }
+
     def dbt_environment(self, as_of: datetime, *, schema_prefix: str = "", drafts: str = "") -> dict[str, str]:
         """Environment variables that dbt_project reads.
 

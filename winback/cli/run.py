@@ -61,15 +61,8 @@ def run(
     start = first.date() if first else (DEMO_FIRST_DAY if demo else _last_day_with_orders(settings, console))
     count = days or (DEMO_DAYS if demo else 1)
 
-    environment = os.environ | {
-        "WINBACK_HOME": str(settings.root),
-        "DAGSTER_HOME": str(settings.dagster_home),
-        "DAGSTER_EVENT_BATCH_SIZE": "500",
-        "PYTHONWARNINGS": "ignore",
-    }
-    finished = subprocess.run(
-        [sys.executable, "-m", "dagster_project.days", start.isoformat(), str(count)], env=environment, cwd=PROJECT_ROOT, check=False
-    )
+    command = [sys.executable, "-m", "dagster_project.days", start.isoformat(), str(count)]
+    finished = subprocess.run(command, env=os.environ | settings.dagster_environment(), cwd=PROJECT_ROOT, check=False)
     if finished.returncode != 0:
         raise typer.Exit(finished.returncode)
 

@@ -20,7 +20,7 @@ def serve(
 
     settings = load_settings()
     prepare_home(settings.root)
-    environment = os.environ | {"WINBACK_HOME": str(settings.root), "DAGSTER_HOME": str(settings.dagster_home), "PYTHONWARNINGS": "ignore"}
+    environment = os.environ | settings.dagster_environment()
     # Two servers on a fresh Dagster home would each create its database: make it once, first.
     subprocess.run([sys.executable, "-m", "dagster", "instance", "migrate"], env=environment, check=True, stdout=subprocess.DEVNULL)
     typer.echo(f"Dagster UI: http://{host}:{port}  (state: {settings.root}; stop with Ctrl+C)")
