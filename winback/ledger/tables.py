@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Date, DateTime, Index, Integer, MetaData, Table, Text, UniqueConstraint
 
-SCHEMA_VERSION = "0002"
+SCHEMA_VERSION = "0003"
 """The newest migration. A constant, so that opening an up-to-date ledger needs no Alembic; a test compares the two."""
 
 metadata = MetaData()
@@ -211,6 +211,22 @@ alerts = _table(
     _text("message"),
     _text("undelivered", null=True),
     keys=(("condition", "turn"),),
+)
+delivery_events = _table(
+    "delivery_events",
+    _text("event_id"),
+    _text("source"),
+    _text("event_type"),
+    _text("message_id", null=True),
+    _text("provider_id", null=True),
+    _text("channel", null=True),
+    _text("address_hash", null=True),
+    _instant("occurred_at"),
+    _integer("is_machine"),
+    _text("link", null=True),
+    _text("reason", null=True),
+    keys=(("event_id",),),
+    indexes=(("message_id",), ("recorded_at",)),
 )
 audit_trail = _table(
     "audit_trail",
