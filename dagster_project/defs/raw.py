@@ -40,6 +40,7 @@ LEDGER_TABLES = [
     "frequency_limits",
     "offer_codes",
     "applied_plans",
+    "delivery_events",
 ]
 # Several days in one process: what passed is not asked again until something has been landed.
 _PASSES: dict[tuple[object, ...], int] = {}

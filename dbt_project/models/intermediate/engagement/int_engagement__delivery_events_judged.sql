@@ -1,0 +1,77 @@
+{%- set scan_ends_at = dbt.dateadd("second", var("scanner_seconds"), "arrivals.arrived_at") -%}
+
+-- When the mailbox had the message: what the provider says, else its first click.
+with arrivals as (
+    select
+        message_id,
+        min(case when event_type = 'delivered' then occurred_at end) as delivered_at,
+        coalesce(min(case when event_type = 'delivered' then occurred_at end), min(occurred_at)) as arrived_at
+    from {{ ref('stg_ledger__delivery_events') }}
+    where channel = 'email' and event_type in ('delivered', 'clicked') and message_id is not null
+    group by message_id
+),
+
+-- A scanner follows the links of a message as soon as it has it; people read first, and follow one.
+scanned as (
+    select clicks.message_id
+    from {{ ref('stg_ledger__delivery_events') }} as clicks
+    inner join arrivals on clicks.message_id = arrivals.message_id
+    where clicks.event_type = 'clicked' and clicks.channel = 'email' and clicks.occurred_at <= {{ scan_ends_at }}
+    group by clicks.message_id
+    having count(distinct clicks.link) >= {{ var("scanner_links_at_least") }}
+),
+
+addresses as (
+    select 'email' as channel, {{ sha256_hex("email") }} as address_hash, customer_id
+    from {{ ref('stg_shop__customers') }} where email is not null
+    union all
+    select 'sms' as channel, {{ sha256_hex("phone") }} as address_hash, customer_id
+    from {{ ref('stg_shop__customers') }} where phone is not null
+    union all
+    select 'push' as channel, {{ sha256_hex("push_token") }} as address_hash, customer_id
+    from {{ ref('stg_shop__devices') }} where push_token is not null
+),
+
+of_unknown_messages as (
+    select
+        events.event_id,
+        events.channel,
+        events.address_hash
+    from {{ ref('stg_ledger__delivery_events') }} as events
+    left join {{ ref('stg_ledger__messages') }} as messages on events.message_id = messages.message_id
+    where messages.message_id is null and events.address_hash is not null
+),
+
+holders as (
+    select
+        events.event_id,
+        addresses.customer_id
+    from of_unknown_messages as events
+    inner join addresses on events.channel = addresses.channel and events.address_hash = addresses.address_hash
+)
+
+select
+    events.event_id,
+    events.message_id,
+    messages.enrolment_id,
+    messages.program,
+    messages.version,
+    messages.step_no,
+    coalesce(messages.customer_id, holders.customer_id) as customer_id,
+    coalesce(messages.channel, events.channel) as channel,
+    events.event_type,
+    events.occurred_at,
+    case
+        when events.is_machine then true
+        when events.channel <> 'email' or events.event_type not in ('opened', 'clicked') then false
+        -- Gateways open and follow links before they let the message in.
+        when events.occurred_at < arrivals.delivered_at then true
+        else coalesce(scanned.message_id is not null and events.occurred_at <= {{ scan_ends_at }}, false)
+    end as is_machine,
+    events.link,
+    events.reason
+from {{ ref('stg_ledger__delivery_events') }} as events
+left join {{ ref('stg_ledger__messages') }} as messages on events.message_id = messages.message_id
+left join holders on events.event_id = holders.event_id
+left join arrivals on events.message_id = arrivals.message_id
+left join scanned on events.message_id = scanned.message_id
