@@ -6,9 +6,9 @@ Every table has `seq` (order of insertion, the watermark of the copy into the wa
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Date, DateTime, Index, Integer, MetaData, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Date, DateTime, Index, Integer, MetaData, Table, Text, UniqueConstraint, text
 
-SCHEMA_VERSION = "0003"
+SCHEMA_VERSION = "0004"
 """The newest migration. A constant, so that opening an up-to-date ledger needs no Alembic; a test compares the two."""
 
 metadata = MetaData()
@@ -157,6 +157,7 @@ suppressions = _table(
     _instant("ends_at", null=True),
     _text("source", null=True),
     keys=(("suppression_id", "operation"),),
+    indexes=(("address_hash",), ("customer_id",)),
 )
 tags = _table(
     "tags",
@@ -227,6 +228,12 @@ delivery_events = _table(
     _text("reason", null=True),
     keys=(("event_id",),),
     indexes=(("message_id",), ("recorded_at",)),
+)
+Index(
+    "delivery_events_resubscribed",
+    delivery_events.c.address_hash,
+    sqlite_where=text("event_type = 'resubscribed'"),
+    postgresql_where=text("event_type = 'resubscribed'"),
 )
 audit_trail = _table(
     "audit_trail",

@@ -1,0 +1,259 @@
+"""Delivery events and what follows from them, in one transaction, however often and in whatever order they arrive.
+
+What follows depends on the set of events alone. Every refusal adds a suppression whose id names its cause; every later resubscription
+(by the time it occurred, not the time it arrived) lifts it. So a duplicate changes nothing, and an unsubscription that arrives after a
+later resubscription is recorded as lifted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import md5, sha256
+from itertools import islice
+from typing import Any, Literal, get_args
+
+import sqlalchemy as sa
+
+from winback.destinations.base import DEAD_TOKEN
+from winback.ledger import Ledger, Writer
+from winback.ledger.tables import delivery_events, messages, suppressions
+
+EventType = Literal[
+    "processed", "delivered", "opened", "clicked", "read", "replied", "bounced", "soft_bounced", "dropped", "complained",
+    "unsubscribed", "resubscribed", "failed",
+]  # fmt: skip
+"""`bounced`: the address is dead for good. `soft_bounced`: it may work later. `failed`: says nothing about the address."""
+
+EVENT_TYPES: frozenset[str] = frozenset(get_args(EventType))
+UNSUBSCRIBED = "unsubscribed"
+_REFUSALS = frozenset({"bounced", "complained", UNSUBSCRIBED})
+_CHUNK = 400
+_LOCK = 7_303_003
+_LONGEST = 200
+_UNWRITABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that happened to a message or an address, as a row of `delivery_events`.
+
+    Addresses appear as `address_hash` only; `occurred_at` is naive UTC. `customer_id` is no column: it says whose wish an event is where
+    neither a message of ours nor an address does (a preference page).
+    """
+
+    event_id: str
+    source: str
+    event_type: EventType
+    occurred_at: datetime
+    channel: str | None = None
+    message_id: str | None = None
+    provider_id: str | None = None
+    address_hash: str | None = None
+    is_machine: bool = False
+    link: str | None = None
+    reason: str | None = None
+    customer_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordReport:
+    """What was new: events, suppressions, and suppressions lifted. `received` counts duplicates too."""
+
+    received: int
+    events: int
+    suppressed: int
+    lifted: int
+
+
+def derived_id(*parts: object) -> str:
+    """md5 of the parts joined with `|`, in lower-case hex: the form of every id of the ledger."""
+    return md5("|".join(map(str, parts)).encode("utf-8", "replace"), usedforsecurity=False).hexdigest()
+
+
+def address_hash(channel: str, address: str) -> str | None:
+    """SHA-256 (hex) of an address as the warehouse normalises it; None where there is none.
+
+    Email: trimmed, lower case. SMS: E.164 (prefixes such as `whatsapp:` are dropped). Push: the token as it is.
+    """
+    text = address.strip()
+    if channel == "email":
+        text = text.lower()
+    elif channel == "sms":
+        text = text.rpartition(":")[2]
+    return sha256(text.encode("utf-8", "replace")).hexdigest() if text else None
+
+
+def record_events(ledger: Ledger, events: Sequence[Event], now: datetime) -> RecordReport:
+    """Write events and their consequences: all of them, or none. On disk when it returns.
+
+    Parameters
+    ----------
+    now
+        When they were received. Nothing is recorded as having occurred later.
+
+    Raises
+    ------
+    Busy
+        Another process has held the ledger for too long. Nothing was written; the sender should try again.
+    """
+    with ledger.writing() as writer:
+        return record_in(writer, events, now)
+
+
+def record_in(writer: Writer, events: Sequence[Event], now: datetime) -> RecordReport:
+    """`record_events` inside a transaction that writes other rows too (a preference page's frequency limit)."""
+    unique = list({event.event_id: event for event in reversed(events)}.values())[::-1]
+    deciding = [event for event in unique if event.event_type in _REFUSALS or event.event_type == "resubscribed"]
+    if deciding and writer.connection.dialect.name == "postgresql":
+        # Two writers, one with a wish and one with its revocation, must each see the other's.
+        writer.connection.exec_driver_sql(f"select pg_advisory_xact_lock({_LOCK})")
+    known = _known(writer, [event.event_id for event in deciding])
+    new = writer.record("delivery_events", [_row(event, now) for event in unique])
+    fresh = [event for event in deciding if event.event_id not in known]
+    customers = _customers(writer, fresh)
+    refusals = [row for event in fresh if event.event_type in _REFUSALS for row in _suppressions(event, customers, now)]
+    suppressed = writer.record("suppressions", refusals)
+    lifted = writer.record("suppressions", _lifts(writer, fresh, refusals, customers, now)) if fresh else 0
+    return RecordReport(len(events), new, suppressed, lifted)
+
+
+def _row(event: Event, now: datetime) -> dict[str, Any]:
+    return {
+        "event_id": event.event_id,
+        "source": event.source,
+        "event_type": event.event_type,
+        "message_id": _text(event.message_id),
+        "provider_id": _text(event.provider_id),
+        "channel": event.channel,
+        "address_hash": event.address_hash,
+        "occurred_at": min(event.occurred_at, now),
+        "is_machine": int(event.is_machine),
+        "link": _text(event.link),
+        "reason": _text(event.reason),
+        "recorded_at": now,
+    }
+
+
+def _text(value: str | None) -> str | None:
+    """Bounded, and without what a database or a terminal would choke on."""
+    return None if value is None else _UNWRITABLE.sub(" ", value)[:_LONGEST].strip() or None
+
+
+def _known(writer: Writer, ids: Sequence[str]) -> set[str]:
+    return {
+        row[0]
+        for chunk in _chunks(ids)
+        for row in writer.connection.execute(sa.select(delivery_events.c.event_id).where(delivery_events.c.event_id.in_(chunk)))
+    }
+
+
+def _customers(writer: Writer, events: Sequence[Event]) -> dict[str, str]:
+    """Customer per message id, of the messages that are ours."""
+    ids = sorted({text for event in events if (text := _text(event.message_id))})
+    return {
+        row[0]: row[1]
+        for chunk in _chunks(ids)
+        for row in writer.connection.execute(
+            sa.select(messages.c.message_id, messages.c.customer_id).where(messages.c.message_id.in_(chunk))
+        )
+    }
+
+
+def _customer(event: Event, customers: dict[str, str]) -> str | None:
+    return event.customer_id or customers.get(_text(event.message_id) or "")
+
+
+def _suppressions(event: Event, customers: dict[str, str], now: datetime) -> list[dict[str, Any]]:
+    """The row that keeps the channel silent. A dead address is silenced as an address, a person's wish as the person's too."""
+    customer = _customer(event, customers)
+    if event.event_type == "bounced" and event.address_hash:
+        customer = None
+    if event.channel is None or not (event.address_hash or customer):
+        return []
+    reason = DEAD_TOKEN if (event.event_type, event.channel) == ("bounced", "push") else event.event_type
+    return [
+        {
+            "suppression_id": derived_id(reason, event.address_hash or customer, event.channel, event.event_id),
+            "operation": "add",
+            "customer_id": customer,
+            "address_hash": event.address_hash,
+            "channel": event.channel,
+            "reason": reason,
+            "starts_at": min(event.occurred_at, now),
+            "source": event.source,
+            "recorded_at": now,
+        }
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Return:
+    """A resubscription: who, on which channel, when."""
+
+    address_hash: str | None
+    customer_id: str | None
+    channel: str | None
+    at: datetime
+
+    def ends(self, row: dict[str, Any]) -> bool:
+        """Whether it takes back that suppression. Of two wishes of one instant the refusal holds."""
+        same = (self.address_hash and self.address_hash == row["address_hash"]) or (
+            self.customer_id and self.customer_id == row["customer_id"]
+        )
+        return bool(same) and self.channel in ("all", row["channel"]) and self.at > row["starts_at"]
+
+
+def _lifts(
+    writer: Writer, fresh: Sequence[Event], refusals: Sequence[dict[str, Any]], customers: dict[str, str], now: datetime
+) -> list[dict[str, Any]]:
+    """Lifts of new refusals by returns known already or new, and of known refusals by new returns.
+
+    Only unsubscriptions: a complaint or a dead address stays, whatever button was pressed.
+    """
+    new_returns = [
+        _Return(event.address_hash, _customer(event, customers), event.channel, min(event.occurred_at, now))
+        for event in fresh
+        if event.event_type == "resubscribed"
+    ]
+    wishes = [row for row in refusals if row["reason"] == UNSUBSCRIBED]
+    pairs = [(row, one) for one in new_returns for row in _standing(writer, one)]
+    pairs += [(row, one) for row in wishes for one in _returns(writer, row)]
+    lifted = {row["suppression_id"]: row for row, one in pairs if one.ends(row)}
+    return [{**row, "operation": "lift", "recorded_at": now} for row in lifted.values()]
+
+
+def _standing(writer: Writer, one: _Return) -> list[dict[str, Any]]:
+    """Unsubscriptions on record of the person or address that returns."""
+    table = suppressions
+    columns = [column for column in table.columns if column.name != "seq"]
+    found: dict[str, dict[str, Any]] = {}
+    for column, value in ((table.c.address_hash, one.address_hash), (table.c.customer_id, one.customer_id)):
+        if value is not None:
+            query = sa.select(*columns).where(column == value, table.c.reason == UNSUBSCRIBED, table.c.operation == "add")
+            found.update({row["suppression_id"]: dict(row) for row in writer.connection.execute(query).mappings()})
+    return list(found.values())
+
+
+def _returns(writer: Writer, refusal: dict[str, Any]) -> list[_Return]:
+    """Resubscriptions on record of the person or address that refuses."""
+    table = delivery_events
+    # Spelled out: SQLite uses the partial index only where the query repeats its condition.
+    returned = sa.text("delivery_events.event_type = 'resubscribed'")
+    columns = (table.c.address_hash, table.c.channel, table.c.occurred_at)
+    found: list[_Return] = []
+    if refusal["address_hash"] is not None:
+        query = sa.select(*columns).where(returned, table.c.address_hash == refusal["address_hash"])
+        found += [_Return(row[0], None, row[1], row[2]) for row in writer.connection.execute(query)]
+    if refusal["customer_id"] is not None:
+        theirs = sa.select(messages.c.message_id).where(messages.c.customer_id == refusal["customer_id"])
+        query = sa.select(*columns).where(returned, table.c.message_id.in_(theirs))
+        found += [_Return(row[0], refusal["customer_id"], row[1], row[2]) for row in writer.connection.execute(query)]
+    return found
+
+
+def _chunks(ids: Sequence[str]) -> list[list[str]]:
+    remaining = iter(ids)
+    return list(iter(lambda: list(islice(remaining, _CHUNK)), []))
