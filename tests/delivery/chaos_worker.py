@@ -16,15 +16,21 @@ from typing import Any, ClassVar
 import duckdb
 from sqlalchemy import event
 
+from tests.delivery.chaos_provider import LATE
 from tests.delivery.conftest import AS_OF, SCHEMA, PlainRenderer
 from winback.delivery import dispatch
 from winback.delivery.pace import Timer
 from winback.destinations import Destinations
 from winback.destinations.base import Capabilities, Channel, Message, Outcome, Result
 from winback.destinations.faults import Faults
+from winback.destinations.http import HttpClient
 from winback.destinations.local import LocalOutbox
+from winback.errors import InDoubt
 from winback.ledger import Ledger, open_ledger_at
 from winback.settings import Settings
+
+BATCH = 10
+CONCURRENCY = 2
 
 
 def warehouse(customers: int) -> duckdb.DuckDBPyConnection:
@@ -42,22 +48,24 @@ def warehouse(customers: int) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-class Unforgiving:
-    """A provider without idempotency: every message that reaches it is delivered, and written down, once more."""
+class Keyed:
+    """The chaos provider where it takes each id once."""
 
-    name = "unforgiving"
-    capabilities: ClassVar[Capabilities] = Capabilities(frozenset({Channel.EMAIL}), batch_size=10, concurrency=2)
+    name = "chaos"
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        frozenset({Channel.EMAIL}), batch_size=BATCH, concurrency=CONCURRENCY, idempotent=True
+    )
 
-    def __init__(self, log: Path, faults: Faults) -> None:
-        self._log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        self._faults = faults
+    def __init__(self, url: str) -> None:
+        # Not by way of a proxy that the environment may name.
+        os.environ["NO_PROXY"] = "127.0.0.1"
+        self._client = HttpClient(url, provider="Chaos", credentials={}, connect_timeout=LATE, read_timeout=LATE)
 
     def send(self, messages: Sequence[Message], now: datetime) -> list[Result]:
-        self._faults.before(len(messages))
-        results = [self._faults.refusal() or Result(Outcome.ACCEPTED) for _ in messages]
-        taken = [message.message_id for message, result in zip(messages, results, strict=True) if result.outcome is Outcome.ACCEPTED]
-        os.write(self._log, "".join(f"{item}\n" for item in taken).encode())
-        return self._faults.after(results)
+        answer = self._client.request("POST", "/", json=[message.message_id for message in messages]).json()
+        if not isinstance(answer, list):
+            raise InDoubt("Chaos: an answer that cannot be read")
+        return [Result(Outcome(outcome)) for outcome in answer]
 
     def resolve(self, messages: Sequence[Message], now: datetime) -> list[Result]:
         return [Result(Outcome.UNKNOWN)] * len(messages)
@@ -66,17 +74,32 @@ class Unforgiving:
         return self.name
 
     def close(self) -> None:
-        os.close(self._log)
+        self._client.close()
+
+
+class Plain(Keyed):
+    """The chaos provider where everything that reaches it is delivered once more."""
+
+    capabilities: ClassVar[Capabilities] = Capabilities(frozenset({Channel.EMAIL}), batch_size=BATCH, concurrency=CONCURRENCY)
+
+
+def _die_soon(chance: Random) -> None:
+    timer = threading.Timer(chance.uniform(0, 0.02), os.kill, (os.getpid(), signal.SIGKILL))
+    timer.daemon = True
+    timer.start()
 
 
 def _die_at(step: int, ledger: Ledger, destination: Any) -> None:
-    """SIGKILL some milliseconds after the step-th commit or call: at random moments, however fast the machine is."""
+    """SIGKILL some milliseconds after the step-th row written, commit or call from the first claim on: at random moments, however fast
+    the machine is."""
     steps = count(1)
     send = destination.send
+    chance = Random(step)
+    has_begun = threading.Event()
 
-    def took_step(*_: object) -> None:
+    def took_step() -> None:
         if next(steps) == step:
-            threading.Timer(Random(step).uniform(0, 0.02), os.kill, (os.getpid(), signal.SIGKILL)).start()
+            _die_soon(chance)
 
     def counted(messages: Sequence[Message], now: datetime) -> list[Result]:
         took_step()
@@ -84,29 +107,47 @@ def _die_at(step: int, ledger: Ledger, destination: Any) -> None:
         took_step()
         return results
 
+    def wrote(*executed: Any) -> None:
+        if executed[2].startswith("insert into"):
+            has_begun.set()
+            took_step()
+
+    def committed(*_: object) -> None:
+        if has_begun.is_set():
+            took_step()
+
     destination.send = counted
-    event.listen(ledger.engine, "commit", took_step)
+    event.listen(ledger.engine, "after_cursor_execute", wrote)
+    event.listen(ledger.engine, "commit", committed)
 
 
 def main(orders: dict[str, Any]) -> None:
     """Dispatch as told; the report goes into a file, unless the process is killed before."""
     home = Path(orders["home"])
-    faults = Faults.parse(orders["faults"])
-    destination: Any = Unforgiving(home / "taken.log", faults) if orders["unforgiving"] else LocalOutbox(home / "outbox", faults=faults)
+    destination: Any
+    match orders["provider"]:
+        case "outbox":
+            destination = LocalOutbox(home / "outbox", faults=Faults(orders["rates"], seed=orders["seed"]))
+        case "keyed":
+            destination = Keyed(orders["url"])
+        case "plain":
+            destination = Plain(orders["url"])
     connection = warehouse(orders["customers"])
     ledger = open_ledger_at(orders["ledger"])
-    if orders["kill_at"] is not None:
-        _die_at(orders["kill_at"], ledger, destination)
-    settings = Settings(home=home, clock="simulated")
-    now = datetime.fromisoformat(orders["now"])
+    if orders["kill_at_step"] is not None:
+        _die_at(orders["kill_at_step"], ledger, destination)
+    if orders["kill_after"] is not None:
+        timer = threading.Timer(orders["kill_after"], os.kill, (os.getpid(), signal.SIGKILL))
+        timer.daemon = True
+        timer.start()
     report = dispatch(
-        settings,
+        Settings(home=home, clock="simulated"),
         connection,
         ledger,
         Destinations({Channel.EMAIL: destination}),
-        now,
+        datetime.fromisoformat(orders["now"]),
         renderer=PlainRenderer(),
-        chance=Random(1),
+        chance=Random(orders["seed"]),
         timer=Timer(sleep=lambda seconds: None),
     )
     Path(orders["report"]).write_text(json.dumps(report.metadata()), encoding="utf-8")
