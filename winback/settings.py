@@ -16,6 +16,9 @@ from winback.errors import BadConfig
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
+LISTEN_PORT = 3001
+"""Where `winback listen` listens on this machine unless told otherwise."""
+
 
 class Settings(BaseSettings):
     """Settings of one installation. Every path is absolute once read."""
@@ -27,6 +30,11 @@ class Settings(BaseSettings):
     data: Path | None = Field(None, description="Folder of source files to land; default: the folder that this home was first run with")
     mapping: str = Field("standard", description="Name of a mapping in sources/ (standard, shopify, ...) or a path to one")
     ledger_url: str | None = Field(None, description="SQLAlchemy URL of the ledger; default: a SQLite file in the home")
+    public_url: str | None = Field(
+        None,
+        pattern=r"^https?://[A-Za-z0-9.\[\]:_-]+(/[A-Za-z0-9._~/-]*)?$",
+        description="Address at which people and providers reach `winback listen`, e.g. `https://mail.example.com`; messages link there",
+    )
     clock: Literal["real", "simulated"] = Field(
         "real", description="real: act at the present time; simulated: every day acts at its own as_of (demo and replays, outbox only)"
     )
@@ -60,6 +68,13 @@ class Settings(BaseSettings):
     @property
     def ledger(self) -> str:
         return self.ledger_url or f"sqlite:///{self.root / 'ledger.db'}"
+
+    @property
+    def listener_url(self) -> str | None:
+        """`public_url` without a slash at its end. On the simulated clock it falls back to `winback listen` of this machine."""
+        if self.public_url is not None:
+            return self.public_url.rstrip("/")
+        return f"http://127.0.0.1:{LISTEN_PORT}" if self.clock == "simulated" else None
 
     @property
     def outbox(self) -> Path:
