@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import pytest
 
 from tests.delivery.conftest import AS_OF, NOON, PlainRenderer, Shop, identity
+from winback.deliveries import may_retry, named, put_back
 from winback.delivery import DispatchReport, dispatch, regret_sends
 from winback.destinations import Destinations
 from winback.destinations.base import DEAD_TOKEN, AudienceChange, Capabilities, Channel, Contact, Message, Outcome, Result
@@ -515,6 +516,26 @@ def test_the_days_that_are_done_are_not_looked_at_again(shop: Shop) -> None:
     details = next(row["details"] for row in shop.ledger.rows("audit_trail") if row["act"] == "dispatch")
     assert '"open_since": "2017-12-02 00:00:00"' in details
     assert run(shop, AS_OF + timedelta(days=2, hours=12)).total("accepted") == 1
+
+
+def test_what_a_person_puts_back_while_a_dispatch_runs_is_seen_by_the_next(shop: Shop) -> None:
+    for name in ("ann", "bob", "cid"):
+        shop.customer(name)
+    ann = shop.message("ann")
+    run(shop, provider=Provider(lambda messages: [Result(Outcome.REJECTED, "bad")] * len(messages)))
+    shop.message("bob", as_of=AS_OF + timedelta(days=1))
+    run(shop, NOON + timedelta(days=1))
+    shop.message("cid", as_of=AS_OF + timedelta(days=2))
+    now = NOON + timedelta(days=2)
+
+    def meanwhile(messages: Sequence[Message]) -> list[Result]:
+        decisions = may_retry(shop.settings, named(shop.ledger, [ann], now), now)
+        put_back(shop.ledger, decisions, actor="ops", now=now, acted_at=now)
+        return [Result(Outcome.ACCEPTED)] * len(messages)
+
+    assert run(shop, now, provider=Provider(meanwhile)).total("accepted") == 1
+    run(shop, now + timedelta(minutes=1))
+    assert shop.outcomes(ann)[-1] == ("accepted", None)
 
 
 def test_a_rate_is_kept_without_waiting_in_the_test(shop: Shop) -> None:

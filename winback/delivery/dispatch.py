@@ -182,6 +182,7 @@ class _Run:
         self._circuits: dict[str, Circuit] = {}
         self._rates: dict[str, Rate] = {}
         self._open_since: datetime | None = None
+        self._trail_seen = 0
 
     @property
     def renderer(self) -> Renderer:
@@ -211,6 +212,7 @@ class _Run:
             self.report.waiting = queue.waiting()
             self.next_retry = queue.next_retry()
             self._open_since = queue.oldest_open()
+            self._trail_seen = queue.trail_seen
         finally:
             queue.close()
         return self.report.claimed - before
@@ -222,7 +224,7 @@ class _Run:
                 self.report.stopped[name] = circuit.reason
         if not self.report.claimed or self._open_since is None:
             return
-        details = {"open_since": self._open_since.isoformat(" "), **self.report.metadata()}
+        details = {"open_since": self._open_since.isoformat(" "), "trail_seen": self._trail_seen, **self.report.metadata()}
         self.ledger.audit(DISPATCHED, actor="winback", subject=self.worker, details=details, now=self.clock())
 
     def wait_before_retry(self, attempt: int, asked: float | None) -> timedelta:

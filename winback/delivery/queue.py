@@ -64,7 +64,7 @@ class Queue:
         self._connection = connection
         self._ledger = ledger
         self._now = now
-        self.since = _open_since(ledger)
+        self.since, self.trail_seen = _open_since(ledger)
         _register_statuses(connection, ledger)
         self.look()
         self._messages(SendingPolicy.in_force(ledger))
@@ -316,16 +316,22 @@ def workers_at_work(ledger: Ledger, now: datetime) -> int:
     return max(1, int(ledger.read(statement)[0][0]))
 
 
-def _open_since(ledger: Ledger) -> datetime:
-    """The as_of before which no item is open: what the last complete dispatch found, unless a person reopened an older one since."""
+def _open_since(ledger: Ledger) -> tuple[datetime, int]:
+    """The as_of before which no item is open, and the last row of the audit trail that this takes into account.
+
+    It is what the last complete dispatch found, unless a person reopened an older one since that dispatch read the trail.
+    """
     trail = audit_trail
-    last = ledger.read(sa.select(trail.c.seq, trail.c.details).where(trail.c.act == DISPATCHED).order_by(trail.c.seq.desc()).limit(1))
-    if not last:
-        return datetime(1970, 1, 1)
-    times: list[str] = [json.loads(last[0].details)["open_since"]]
-    reopened = ledger.read(sa.select(trail.c.details).where(trail.c.act == REOPENED, trail.c.seq > last[0].seq))
-    times += [json.loads(row[0])["as_of"] for row in reopened]
-    return datetime.fromisoformat(min(times))
+    with ledger.reading() as connection:
+        seen = connection.execute(sa.select(sa.func.coalesce(sa.func.max(trail.c.seq), 0))).scalar_one()
+        acts = sa.select(trail.c.seq, trail.c.details).order_by(trail.c.seq.desc())
+        last = connection.execute(acts.where(trail.c.act == DISPATCHED).limit(1)).first()
+        if last is None:
+            return datetime(1970, 1, 1), seen
+        found = json.loads(last.details)
+        reopened = connection.execute(acts.where(trail.c.act == REOPENED, trail.c.seq > found.get("trail_seen", last.seq))).all()
+    times = [found["open_since"], *(json.loads(row.details)["as_of"] for row in reopened)]
+    return datetime.fromisoformat(min(times)), seen
 
 
 def _register_statuses(connection: duckdb.DuckDBPyConnection, ledger: Ledger) -> None:
