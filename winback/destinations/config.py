@@ -24,7 +24,9 @@ from winback.destinations.base import AudienceDestination, Channel, MessageDesti
 from winback.errors import BadConfig
 
 FILE_NAME = "destinations.yml"
-SUPPORT_MODULES = frozenset({"__init__", "base", "checking", "config", "faults", "google_oauth", "http", "identifiers", "local", "mime"})
+SUPPORT_MODULES = frozenset(
+    {"__init__", "base", "checking", "config", "dkim_signature", "faults", "google_oauth", "http", "identifiers", "local", "mime"}
+)
 """Modules of this folder that are no destination of this file (`local` is where everything goes that is not live)."""
 
 EnvName = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{1,79}$")]

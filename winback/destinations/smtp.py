@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -23,13 +23,10 @@ from winback.destinations.config import Context, DestinationConfig, EnvName, Sen
 from winback.destinations.mime import build_mime, envelope_address
 from winback.errors import BadConfig, RejectItem, RetryLater, StopRun
 
-CAPABILITIES = Capabilities(channels=frozenset({Channel.EMAIL}), batch_size=200, concurrency=4)
+if TYPE_CHECKING:
+    from winback.destinations.dkim_signature import Signer
 
-SIGNED_HEADERS = (
-    "from", "from", "to", "subject", "date", "message-id", "reply-to", "mime-version", "content-type", "content-transfer-encoding",
-    "list-unsubscribe", "list-unsubscribe-post",
-)  # fmt: skip
-"""Headers that a DKIM signature covers where present. `from` twice: nobody can add a second one. RFC 8058 asks for the last two."""
+CAPABILITIES = Capabilities(channels=frozenset({Channel.EMAIL}), batch_size=200, concurrency=4)
 
 _ENHANCED = re.compile(rb"[245]\.\d{1,3}\.\d{1,3}\b")
 _HOST = r"^[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?$"
@@ -227,11 +224,11 @@ class Smtp:
     name = "smtp"
     capabilities: ClassVar[Capabilities] = CAPABILITIES
 
-    def __init__(self, config: Config, sender: Sender, login: tuple[str, str] | None, dkim_key: bytes | None) -> None:
+    def __init__(self, config: Config, sender: Sender, login: tuple[str, str] | None, signer: Signer | None) -> None:
         self._config = config
         self._sender = sender
         self._login = login
-        self._dkim_key = dkim_key
+        self._signer = signer
         self._bounce = envelope_address(config.bounce_address or sender.email)
         self._idle: deque[_Connection] = deque()
         self._tls = ssl.create_default_context(cafile=str(config.ca_file) if config.ca_file else None)
@@ -271,7 +268,7 @@ class Smtp:
             pipelining = "pipelined" if connection.pipelining else "not pipelined"
         security = {"starttls": "STARTTLS", "tls": "TLS", "none": "no encryption"}[self._config.security]
         login = "login accepted" if self._login else "no login"
-        return f"SMTP: connected with {security}, {login}; email, {pipelining}, {'signed with DKIM' if self._dkim_key else 'no DKIM key'}"
+        return f"SMTP: connected with {security}, {login}; email, {pipelining}, {'signed with DKIM' if self._signer else 'no DKIM key'}"
 
     def close(self) -> None:
         while self._idle:
@@ -279,25 +276,10 @@ class Smtp:
 
     def _envelope(self, message: Message, now: datetime) -> tuple[str, bytes] | Result:
         try:
-            return envelope_address(message.to), self._signed(build_mime(message, self._sender, now))
+            content = build_mime(message, self._sender, now)
+            return envelope_address(message.to), content if self._signer is None else self._signer.header(content, now) + content
         except RejectItem as refusal:
             return Result(Outcome.REJECTED, refusal.reason)
-
-    def _signed(self, content: bytes) -> bytes:
-        if self._dkim_key is None:
-            return content
-        import dkim
-
-        present = {line.partition(b":")[0].strip().lower() for line in content.partition(b"\r\n\r\n")[0].split(b"\r\n")}
-        signature: bytes = dkim.sign(
-            content,
-            (self._config.dkim_selector or "").encode(),
-            (self._config.dkim_domain or "").encode(),
-            self._dkim_key,
-            canonicalize=(b"relaxed", b"relaxed"),
-            include_headers=[name.encode() for name in SIGNED_HEADERS if name.encode() in present],
-        )
-        return signature + content
 
     @contextmanager
     def _connection(self) -> Iterator[tuple[_Connection, bool]]:
@@ -375,15 +357,15 @@ def build(config: Config, context: Context) -> Smtp:
             context.secret("smtp", "username_env", config.username_env),
             context.secret("smtp", "password_env", config.password_env),
         )
-    key = None
+    signer = None
     if config.dkim_key_env:
-        key = _dkim_key(context.secret("smtp", "dkim_key_env", config.dkim_key_env), config)
+        signer = _signer(context.secret("smtp", "dkim_key_env", config.dkim_key_env), config)
     try:
         envelope_address(sender.email)
         envelope_address(config.bounce_address or sender.email)
     except RejectItem:
         raise BadConfig("smtp: sender.email in brand.yml or bounce_address in destinations.yml is no usable email address") from None
-    return Smtp(config, sender, login, key)
+    return Smtp(config, sender, login, signer)
 
 
 def _log_in(smtp: smtplib.SMTP, user: str, password: str) -> None:
@@ -400,9 +382,9 @@ def _log_in(smtp: smtplib.SMTP, user: str, password: str) -> None:
     smtp.auth(mechanism, mechanisms[mechanism])
 
 
-def _dkim_key(value: str, config: Config) -> bytes:
-    """The private key: the variable holds it, or the path of a file that does."""
-    import dkim
+def _signer(value: str, config: Config) -> Signer:
+    """Signs with the private key that the variable holds, or that the file at its path does."""
+    from winback.destinations.dkim_signature import Signer
 
     where = f"destinations.yml: smtp.dkim_key_env: {config.dkim_key_env}"
     if not value.startswith("-----BEGIN"):
@@ -410,12 +392,10 @@ def _dkim_key(value: str, config: Config) -> bytes:
             value = Path(value).read_text(encoding="ascii")
         except (OSError, ValueError):
             raise BadConfig(f"{where} holds neither a private key in PEM form nor the path of a file with one") from None
-    key = value.replace("\\n", "\n").encode()
     try:
-        dkim.sign(b"From: probe@example.com\r\n\r\n.\r\n", b"probe", b"example.com", key)
-    except (dkim.DKIMException, ValueError, IndexError, KeyError):
-        raise BadConfig(f"{where} holds no RSA private key that dkimpy can read; allowed: PKCS#1 or PKCS#8 PEM") from None
-    return key
+        return Signer(value.replace("\\n", "\n").encode(), config.dkim_domain or "", config.dkim_selector or "")
+    except ValueError:
+        raise BadConfig(f"{where} holds no usable RSA private key; allowed: PKCS#1 or PKCS#8 in PEM form, without a password") from None
 
 
 def _dotted(content: bytes) -> bytes:
