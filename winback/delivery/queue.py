@@ -323,7 +323,7 @@ def _open_since(ledger: Ledger) -> tuple[datetime, int]:
     """
     trail = audit_trail
     with ledger.reading() as connection:
-        seen = connection.execute(sa.select(sa.func.coalesce(sa.func.max(trail.c.seq), 0))).scalar_one()
+        seen: int = connection.execute(sa.select(sa.func.coalesce(sa.func.max(trail.c.seq), 0))).scalar_one()
         acts = sa.select(trail.c.seq, trail.c.details).order_by(trail.c.seq.desc())
         last = connection.execute(acts.where(trail.c.act == DISPATCHED).limit(1)).first()
         if last is None:
