@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from winback.alerts import Watched, watch
 from winback.clock import utc_now
-from winback.delivery import ApplyReport, DispatchReport, Plan, apply_plan, dispatch, make_plan, read_plan
+from winback.delivery import ApplyReport, DispatchReport, Plan, apply_plan, dispatch, make_plan, read_plan, regret_sends
 from winback.destinations import open_destinations
 from winback.errors import StopRun
 from winback.ledger import Ledger, open_ledger
@@ -41,6 +41,7 @@ class SendingReport:
     reasons: dict[str, Counter[str]] = field(default_factory=dict)
     waiting: dict[str, int] = field(default_factory=dict)
     stopped: dict[str, str] = field(default_factory=dict)
+    regret_sends: int = 0
     note: str = ""
     watched: Watched = field(default_factory=Watched)
 
@@ -62,6 +63,7 @@ class SendingReport:
             numbers["reasons"] = {outcome: dict(reasons.most_common(20)) for outcome, reasons in self.reasons.items()}
         if self.stopped:
             numbers["stopped"] = self.stopped
+        numbers["regret sends"] = self.regret_sends
         numbers["open conditions"] = len(self.watched.conditions)
         return numbers | ({"note": self.note} if self.note else {})
 
@@ -137,6 +139,7 @@ def dispatch_due(settings: Settings, now: datetime, as_of: datetime | None) -> S
             report.add(last)
         if last is not None:
             ended = last.now if simulated else utc_now()
+            report.regret_sends = regret_sends(connection, after=before)
             report.watched = watch(settings, ledger, connection, after=before, stopped=last.stopped, now=ended)
     return report
 

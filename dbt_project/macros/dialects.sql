@@ -37,6 +37,14 @@
 {% macro spark__days_after(date, days) %}date_add({{ date }}, {{ days }}){% endmacro %}
 
 
+{# Hours from one timestamp to another, with their fraction: `datediff` would count the full hours passed on the clock. #}
+{% macro hours_between(a, b) %}{{ return(adapter.dispatch("hours_between", "winback")(a, b)) }}{% endmacro %}
+
+{% macro default__hours_between(a, b) %}cast(extract(epoch from ({{ b }} - {{ a }})) / 3600.0 as {{ type_double() }}){% endmacro %}
+
+{% macro spark__hours_between(a, b) %}cast((cast({{ b }} as double) - cast({{ a }} as double)) / 3600.0 as double){% endmacro %}
+
+
 {# The first day of the month of `date`, and the first day of a month some months later. #}
 {% macro month_start(date) %}cast({{ dbt.date_trunc("month", "cast(" ~ date ~ " as timestamp)") }} as date){% endmacro %}
 

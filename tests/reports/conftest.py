@@ -49,6 +49,13 @@ MARTS = """
         ('send', null, 'skip', 'unreachable'), ('task', null, 'task', null);
     create table marts.ad_audience_members(platform varchar, program varchar, customer_id varchar);
     insert into marts.ad_audience_members select 'meta', 'lapsing_repeat_buyers', 'c' || i from range(7) t(i);
+    create table marts.ad_audience_removals(platform varchar, program varchar, customer_id varchar, added_at timestamp,
+        purchased_at timestamp, is_removed boolean, days_to_removal integer, days_waiting integer);
+    insert into marts.ad_audience_removals values
+        ('meta', 'lapsing_repeat_buyers', 'c7', '2017-11-01', '2017-11-05 10:00:00', true, 1, null),
+        ('meta', 'lapsing_repeat_buyers', 'c8', '2017-11-01', '2017-11-20 10:00:00', true, 2, null),
+        ('meta', 'lapsing_repeat_buyers', 'c2', '2017-11-01', '2017-11-28 10:00:00', false, null, 3),
+        ('meta', 'lapsing_repeat_buyers', 'c9', '2017-11-01', '2017-11-26 10:00:00', false, null, 5);
     create table marts.winback_monthly(month date, lapse_threshold_days integer, lapsed_customers bigint, won_back_customers bigint,
         win_back_percentage double, returns bigint, returned_customers bigint, window_closes_on date, is_mature boolean);
     insert into marts.winback_monthly
@@ -71,6 +78,12 @@ def warehouse(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.execute("insert into raw.source_notes values ('Contacts <and> consents are invented (seed 7)')")
         connection.execute("insert into raw.landed_files values ('f1', 'orders.csv', 'orders', 3, 0, '2017-12-01 00:01:00')")
         connection.execute(MARTS)
+        connection.execute("create schema programs")
+        connection.execute(f"create table programs.versions ({TABLES['programs']['versions']})")
+        connection.execute(
+            "insert into programs.versions (program, version, is_draft, exclude_purchased_within_days) "
+            "values ('lapsing_repeat_buyers', 2, false, 7)"
+        )
         yield connection
 
 

@@ -81,8 +81,8 @@ def test_regret_sends_stand_out(settings: Settings, warehouse: duckdb.DuckDBPyCo
         "insert into raw.orders (order_id, customer_id, _file_id, ordered_at, total) values ('o1', 'c2', 'f1', '2017-12-01 09:00:00', 10)"
     )
     report = day_report(settings, warehouse, ledger, AS_OF)
-    assert "**1 regret sends**" in report.markdown
-    assert "<strong>1 regret sends</strong>" in report.html
+    assert "**1 regret sends by this day's run, 1 since the beginning**" in report.markdown
+    assert "<strong>1 regret sends by this day" in report.html
 
 
 def test_the_same_day_again_gives_the_same_files(

@@ -1,30 +1,72 @@
-"""Regret sends: messages that left although a purchase was already known."""
+"""Regret sends: messages that left although a purchase was already known. The target is zero.
+
+One definition for the report, the dispatcher's metadata and the tests: it reads what happened (ledger and raw), not what was decided.
+"""
 
 from __future__ import annotations
+
+from datetime import datetime
 
 import duckdb
 
 
-def regret_sends(connection: duckdb.DuckDBPyConnection) -> int:
-    """How many accepted messages left after a purchase of the same journey that had been landed by then. The target is zero.
+def regret_sends(connection: duckdb.DuckDBPyConnection, *, after: int = 0) -> int:
+    """How many there are among the outcomes after number `after` of the ledger (default: since the beginning)."""
+    return sum(regret_sends_by_run(connection, after=after).values())
 
-    Reads schema `ledger` (see `Ledger.copy_to_warehouse`) and raw.
+
+def regret_sends_by_run(connection: duckdb.DuckDBPyConnection, *, after: int = 0) -> dict[datetime, int]:
+    """Regret sends by the `as_of` of the run that planned the message; runs without one are left out.
+
+    A message is one if it was accepted after an order had been landed that counts as a purchase and was made in its journey, or so
+    shortly before the entry that, had it been known, it would have kept the customer out. Programs that a purchase does not end are
+    counted too. Reads schemas `ledger` (see `Ledger.copy_to_warehouse`), `programs` and raw.
     """
     rows = connection.execute(
         """
-        select count(distinct messages.message_id)
-        from ledger.messages as messages
-        join ledger.outcomes as outcomes on outcomes.item_id = messages.message_id and outcomes.outcome = 'accepted'
-        join ledger.enrolments as enrolments using (enrolment_id)
+        with accepted as (
+            select distinct item_id from ledger.outcomes where outcome = 'accepted' and seq > $after
+        ),
+        -- What was in doubt first and was found to have arrived had left by the time of the doubt.
+        sent as (
+            select item_id, min(recorded_at) as sent_at
+            from ledger.outcomes
+            join accepted using (item_id)
+            where outcome in ('accepted', 'unknown')
+            group by item_id
+        ),
+        messages as (
+            select messages.message_id, messages.customer_id, messages.as_of, sent.sent_at, enrolments.anchor_at, enrolments.enrolled_at,
+                enrolments.program, enrolments.version
+            from sent
+            join ledger.messages as messages on messages.message_id = sent.item_id and messages.kind = 'send'
+            join ledger.enrolments as enrolments using (enrolment_id)
+        ),
+        versions as (
+            select program, version, max(coalesce(exclude_purchased_within_days, 0)) as exclude_purchased_within_days
+            from programs.versions
+            where not is_draft
+            group by program, version
+        ),
+        files as (
+            select file_id, min(landed_at) as landed_at from raw.landed_files group by file_id
+        )
+        select messages.as_of, count(distinct messages.message_id)
+        from messages
+        left join versions using (program, version)
         join raw.orders as orders on orders.customer_id = messages.customer_id
-        left join (select file_id, min(landed_at) as landed_at from raw.landed_files group by file_id) as files
-            on files.file_id = orders._file_id
-        where messages.kind = 'send'
-            and orders.ordered_at >= enrolments.enrolled_at
-            and orders.ordered_at < outcomes.recorded_at
-            and coalesce(files.landed_at, orders.ordered_at) < outcomes.recorded_at
+        left join files on files.file_id = orders._file_id
+        where orders.ordered_at < messages.sent_at
+            and orders.ordered_at > messages.anchor_at
+            and (
+                orders.ordered_at >= messages.enrolled_at
+                or date_diff('day', orders.ordered_at::date, messages.enrolled_at::date) < versions.exclude_purchased_within_days
+            )
+            and coalesce(files.landed_at, orders.ordered_at) < messages.sent_at
             and coalesce(lower(orders.status), '') not in ('cancelled', 'canceled', 'voided')
             and not (coalesce(orders.refunded, 0) > 0 and coalesce(orders.refunded, 0) >= coalesce(orders.total, 0))
-        """
+        group by messages.as_of
+        """,
+        {"after": after},
     ).fetchall()
-    return int(rows[0][0])
+    return dict(rows)

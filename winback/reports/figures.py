@@ -88,6 +88,22 @@ class AdAudience(_Model):
     removed: int
 
 
+class Removals(_Model):
+    """Members of a platform's audiences whose journey ended with a purchase: how long until the platform acknowledged their removal.
+
+    `removed` since the beginning, `removed_by_run` of them by this day's run; days are calendar days from the purchase, None where nobody
+    was removed (or is waiting).
+    """
+
+    platform: str
+    removed: int
+    removed_by_run: int
+    days_median: float | None
+    days_longest: int | None
+    waiting: int
+    waiting_days_longest: int | None
+
+
 class WinBack(_Model):
     """Of the customers lapsed when the month opened, the share who purchased within it. Immature until the month is over."""
 
@@ -116,7 +132,9 @@ class Figures(_Model):
     sent_for_day: list[Sent]
     sent_so_far: list[Sent]
     regret_sends: int
+    regret_sends_so_far: int
     ad_audiences: list[AdAudience]
+    ad_removals: list[Removals]
     win_back: list[WinBack]
     win_back_by_threshold: list[WinBack]
 
@@ -145,7 +163,9 @@ class Figures(_Model):
         found |= {"audience_members_of_live_programs": self.considered, "admitted": self.admitted}
         found |= {"blocked": self.considered - self.admitted, "open_journeys": sum(row.open for row in self.journeys)}
         found |= {f"accepted_{row.channel}": row.outcomes.get("accepted", 0) for row in self.sent_for_day}
-        found |= {"regret_sends": self.regret_sends, "ad_audience_members": sum(row.members for row in self.ad_audiences)}
+        found |= {"regret_sends": self.regret_sends, "regret_sends_so_far": self.regret_sends_so_far}
+        found |= {"ad_audience_members": sum(row.members for row in self.ad_audiences)}
+        found |= {"ad_members_waiting_for_removal_after_a_purchase": sum(row.waiting for row in self.ad_removals)}
         mature = [row for row in self.win_back if row.is_mature and row.percentage is not None]
         if mature:
             found[f"win_back_percentage_{LEADING_THRESHOLD_DAYS}_days"] = round(mature[-1].percentage or 0.0, 3)
@@ -160,7 +180,11 @@ def gather(settings: Settings, connection: duckdb.DuckDBPyConnection, ledger: Le
     BadInput
         The marts are missing, or of another day.
     """
+    from winback.delivery.regret import regret_sends_by_run
+
     _require_day(connection, as_of)
+    ledger.copy_to_warehouse(connection)
+    regrets = regret_sends_by_run(connection)
     day_of_ledger = _sent(ledger, as_of)
     return Figures(
         as_of=as_of,
@@ -189,8 +213,10 @@ def gather(settings: Settings, connection: duckdb.DuckDBPyConnection, ledger: Le
         ],
         sent_for_day=day_of_ledger["day"],
         sent_so_far=day_of_ledger["so_far"],
-        regret_sends=_regret_sends(connection, ledger, as_of),
+        regret_sends=regrets.get(as_of, 0),
+        regret_sends_so_far=sum(count for run, count in regrets.items() if run <= as_of),
         ad_audiences=_ad_audiences(connection, ledger, as_of),
+        ad_removals=_ad_removals(connection, ledger, as_of),
         win_back=_win_back(connection, f"lapse_threshold_days = {LEADING_THRESHOLD_DAYS}")[-MONTHS_SHOWN:],
         win_back_by_threshold=_win_back(connection, "month = (select max(month) from marts.winback_monthly where is_mature)"),
     )
@@ -303,42 +329,6 @@ def _sent(ledger: Ledger, as_of: datetime) -> dict[str, list[Sent]]:
     }
 
 
-def _regret_sends(connection: duckdb.DuckDBPyConnection, ledger: Ledger, as_of: datetime) -> int:
-    """Messages of this day's run that a provider accepted after we knew of a purchase that ended the lapse. The target is zero."""
-    import pyarrow as pa
-    import sqlalchemy as sa
-
-    from winback.ledger.tables import enrolments, messages, outcomes
-
-    accepted = ledger.read(
-        sa.select(messages.c.message_id, messages.c.customer_id, enrolments.c.anchor_at, outcomes.c.recorded_at)
-        .select_from(
-            messages.join(enrolments, enrolments.c.enrolment_id == messages.c.enrolment_id).join(
-                outcomes, outcomes.c.item_id == messages.c.message_id
-            )
-        )
-        .where((messages.c.as_of == as_of) & (messages.c.kind == "send") & (outcomes.c.outcome == "accepted"))
-    )
-    if not accepted or not _exists(connection, "orders", "raw"):
-        return 0
-    names = ("message_id", "customer_id", "anchor_at", "sent_at")
-    cursor = connection.cursor()
-    cursor.register("accepted", pa.table({name: list(column) for name, column in zip(names, zip(*accepted, strict=True), strict=True)}))
-    return _one(
-        cursor,
-        """
-        select count(distinct message_id)
-        from accepted
-        join raw.orders o
-            on o.customer_id = accepted.customer_id and o.ordered_at > accepted.anchor_at and o.ordered_at < accepted.sent_at
-        left join raw.landed_files f on f.file_id = o._file_id
-        where coalesce(f.landed_at < accepted.sent_at, true)
-            and coalesce(lower(o.status), '') not in ('cancelled', 'canceled', 'voided')
-            and not (coalesce(o.refunded, 0) > 0 and o.refunded >= o.total)
-        """,
-    )
-
-
 def _ad_audiences(connection: duckdb.DuckDBPyConnection, ledger: Ledger, as_of: datetime) -> list[AdAudience]:
     import sqlalchemy as sa
 
@@ -362,3 +352,48 @@ def _ad_audiences(connection: duckdb.DuckDBPyConnection, ledger: Ledger, as_of: 
         )
         for (platform, program), size in sorted(found.items())
     ]
+
+
+def _ad_removals(connection: duckdb.DuckDBPyConnection, ledger: Ledger, as_of: datetime) -> list[Removals]:
+    """The mart knows what was acknowledged before `as_of`; the ledger adds what this day's run and later ones have seen."""
+    import pyarrow as pa
+    import sqlalchemy as sa
+
+    from winback.ledger.tables import audience_changes as changes
+    from winback.ledger.tables import outcomes
+
+    names = ("platform", "program", "customer_id", "asked_at", "removed_at")
+    rows = ledger.read(
+        sa.select(changes.c.platform, changes.c.program, changes.c.customer_id, changes.c.as_of, outcomes.c.recorded_at)
+        .join(outcomes, outcomes.c.item_id == changes.c.change_id)
+        .where((changes.c.operation == "remove") & (outcomes.c.outcome == "accepted") & (outcomes.c.recorded_at >= as_of))
+    )
+    types = (pa.string(), pa.string(), pa.string(), pa.timestamp("us"), pa.timestamp("us"))
+    columns = list(zip(*rows, strict=True)) or [()] * len(names)
+    cursor = connection.cursor()
+    cursor.register(
+        "acknowledged", pa.table({name: pa.array(column, type=kind) for name, column, kind in zip(names, columns, types, strict=True)})
+    )
+    found = cursor.execute(
+        """
+        with late as (
+            select stays.platform, stays.program, stays.customer_id, stays.added_at, min(acknowledged.removed_at) as removed_at
+            from marts.ad_audience_removals as stays
+            join acknowledged using (platform, program, customer_id)
+            where not stays.is_removed and acknowledged.asked_at > stays.added_at
+            group by all
+        ),
+        stays as (
+            select stays.platform, late.removed_at is not null as is_of_run, stays.is_removed or late.removed_at is not null as is_removed,
+                coalesce(stays.days_to_removal, late.removed_at::date - stays.purchased_at::date) as days_to_removal, stays.days_waiting
+            from marts.ad_audience_removals as stays
+            left join late using (platform, program, customer_id, added_at)
+        )
+        select platform, count(*) filter (is_removed), count(*) filter (is_of_run), median(days_to_removal), max(days_to_removal),
+            count(*) filter (not is_removed), max(days_waiting) filter (not is_removed)
+        from stays
+        group by platform
+        order by platform
+        """
+    ).fetchall()
+    return [Removals(**dict(zip(Removals.model_fields, row, strict=True))) for row in found]

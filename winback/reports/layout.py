@@ -135,11 +135,7 @@ def _steps(figures: Figures) -> Section:
 
 
 def _sent(figures: Figures) -> Section:
-    regret = (
-        f" **{figures.regret_sends:,} regret sends**: accepted after a purchase was known. The target is zero."
-        if figures.regret_sends
-        else ""
-    )
+    regret = f" **{wording.regrets(figures)}**: {wording.WHAT_REGRET_MEANS}" if figures.regret_sends_so_far else ""
     rows = [(row.channel, _outcome_series(row)) for row in figures.sent_so_far]
     return Section(
         title="Sent",
@@ -167,12 +163,27 @@ def _outcomes(heading: str, rows: list[Sent]) -> Table:
 def _ads(figures: Figures) -> Section:
     return Section(
         title="Ad audiences",
-        text="Members: who should be in the audience now. Added and removed: by this day's run.",
+        text=f"Members: who should be in the audience now. Added and removed: by this day's run. {wording.WHAT_REMOVAL_MEANS}",
         chart=None,
         tables=(
             Table(
                 ("platform", "program", "members", "added", "removed"),
                 tuple((row.platform, row.program, row.members, row.added, row.removed) for row in figures.ad_audiences),
+            ),
+            Table(
+                ("after a purchase", "removed", "by this day's run", "days, median", "days, longest", "still waiting", "days, longest"),
+                tuple(
+                    (
+                        row.platform,
+                        row.removed,
+                        row.removed_by_run,
+                        wording.days(row.days_median),
+                        wording.days(row.days_longest),
+                        row.waiting,
+                        wording.days(row.waiting_days_longest),
+                    )
+                    for row in figures.ad_removals
+                ),
             ),
         ),
     )

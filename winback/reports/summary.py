@@ -51,6 +51,7 @@ class Summary:
             self._journeys(),
             self._sent(),
             self._ads(),
+            self._ad_removals(),
             self._win_back(),
             *where,
         )
@@ -95,8 +96,8 @@ class Summary:
         for row in self.figures.sent_so_far:
             today = of_day.get(row.channel)
             table.add_row(plain(row.channel), _outcomes(today.outcomes) if today else "none", _outcomes(row.outcomes))
-        if self.figures.regret_sends:
-            table.caption = f"[red]{self.figures.regret_sends:,} regret sends: accepted after a purchase was known[/]"
+        if self.figures.regret_sends_so_far:
+            table.caption = f"[red]{wording.regrets(self.figures)}: {wording.WHAT_REGRET_MEANS}[/]"
         return table
 
     def _ads(self) -> Table:
@@ -108,6 +109,18 @@ class Summary:
                 f"{sum(row.members for row in rows):,}",
                 f"{sum(row.added for row in rows):,}",
                 f"{sum(row.removed for row in rows):,}",
+            )
+        return table
+
+    def _ad_removals(self) -> Table:
+        table = _table("Days from a purchase to the removal from an ad audience", "platform", "removed", "median", "longest", "waiting")
+        for row in self.figures.ad_removals:
+            table.add_row(
+                row.platform,
+                f"{row.removed:,}",
+                f"{wording.days(row.days_median)} days",
+                f"{wording.days(row.days_longest)} days",
+                f"{row.waiting:,}" + (f" (for {wording.days(row.waiting_days_longest)} days)" if row.waiting else ""),
             )
         return table
 

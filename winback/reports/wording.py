@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from winback.reports.figures import LEADING_THRESHOLD_DAYS, Admission, Count, Decision, Journey, WinBack
+from winback.reports.figures import LEADING_THRESHOLD_DAYS, Admission, Count, Decision, Figures, Journey, WinBack
 
 WHAT_WIN_BACK_MEANS = (
     f"Of the customers whose last order was at least {LEADING_THRESHOLD_DAYS} days old when the month opened, the share who bought within "
@@ -15,6 +15,12 @@ WHAT_WATERFALL_MEANS = (
     "Members of each live program's audience; the first gate that holds somebody back is the reason. Admitted + blocked = audience."
 )
 WHAT_WAITING_MEANS = "Waiting: due, and held for the local sending hour or a provider's next try."
+
+WHAT_REMOVAL_MEANS = (
+    "After a purchase: members whose journey ended with one, and the calendar days until the platform acknowledged that they are out. "
+    "Whoever is still waiting may still see ads."
+)
+WHAT_REGRET_MEANS = "accepted although a purchase was known. The target is zero."
 
 
 def plain(name: str) -> str:
@@ -40,6 +46,16 @@ def decision(row: Decision) -> str:
 def admitted(row: Admission) -> str:
     """How many entered, and how many of them are left alone for comparison."""
     return f"{row.admitted:,}" + (f" ({row.holdout:,} held out)" if row.holdout else "")
+
+
+def regrets(figures: Figures) -> str:
+    """Regret sends of this day's run and of all."""
+    return f"{figures.regret_sends:,} regret sends by this day's run, {figures.regret_sends_so_far:,} since the beginning"
+
+
+def days(number: float | None) -> str:
+    """A number of days, or a dash where there is none."""
+    return "–" if number is None else f"{number:,.1f}".removesuffix(".0")
 
 
 def ended(row: Journey) -> int:
