@@ -108,6 +108,45 @@ def test_lines_that_were_never_confirmed_are_cut_off(tmp_path: Path) -> None:
     assert [json.loads(line)["message_id"] for line in lines] == ["m1", "m2"]
 
 
+def test_what_was_being_written_when_the_process_died_is_there_once_on_another_day(tmp_path: Path) -> None:
+    """Writing stops at a folder that stands in the way of the second email, as it would at a kill: before anything is confirmed."""
+    first, second = MESSAGE, replace(MESSAGE, message_id="fedcba98765432100123456789abcdef")
+    in_the_way = tmp_path / "email" / "2017-12-01" / f"{second.message_id}.eml"
+    in_the_way.mkdir(parents=True)
+    place = outbox(tmp_path)
+    with pytest.raises(OSError, match="directory"):
+        place.send([first, second], NOW)
+    outcomes = [result.outcome for result in place.resolve([first, replace(MESSAGE, message_id="other")], NOW)]
+    assert outcomes == [Outcome.ACCEPTED, Outcome.DEFERRED]
+    place.close()
+    in_the_way.rmdir()
+    place = outbox(tmp_path)
+    assert place.resolve([second], NOW)[0].outcome is Outcome.DEFERRED
+    place.send([first, second], NOW + timedelta(days=1))
+    place.close()
+    assert sorted(path.stem for path in tmp_path.rglob("*.eml")) == [first.message_id, second.message_id]
+
+
+def test_the_first_lines_of_a_day_that_were_never_confirmed_are_not_there_beside_those_of_the_next(tmp_path: Path) -> None:
+    message = replace(MESSAGE, channel=Channel.SMS, message_id="m1")
+    killed = (
+        "import os; from datetime import datetime; from pathlib import Path\n"
+        "from tests.destinations.test_local import outbox, replace, MESSAGE, Channel, NOW\n"
+        f"place = outbox(Path({str(tmp_path)!r}))\n"
+        # The process ends after the lines are written and before the index has them.
+        "append = place._index.append\n"
+        "place._index.append = lambda *lines: (append(*lines), os._exit(1))\n"
+        "place.send([replace(MESSAGE, channel=Channel.SMS, message_id='m1')], NOW)\n"
+    )
+    subprocess.run([sys.executable, "-c", killed], check=False, cwd=Path(__file__).parents[2])
+    assert files(tmp_path) == ["sms/2017-12-01.jsonl"]
+    place = outbox(tmp_path)
+    place.send([message], NOW + timedelta(days=1))
+    place.close()
+    assert (tmp_path / "sms" / "2017-12-01.jsonl").read_text(encoding="utf-8") == ""
+    assert len((tmp_path / "sms" / "2017-12-02.jsonl").read_text(encoding="utf-8").splitlines()) == 1
+
+
 def test_a_message_that_cannot_be_written_is_rejected_and_the_others_are_taken(tmp_path: Path) -> None:
     place = outbox(tmp_path)
     messages = [

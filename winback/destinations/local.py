@@ -10,6 +10,7 @@ noted in the index (the process died in between) are cut off before the next one
 from __future__ import annotations
 
 import json
+import os
 import re
 import sqlite3
 import threading
@@ -46,6 +47,11 @@ class _Index:
         self._database.execute("pragma synchronous = off")
         self._database.execute("create table if not exists taken (name text primary key, file text not null) without rowid")
         self._database.execute("create table if not exists ends (file text primary key, bytes integer not null) without rowid")
+        with self.transaction():
+            for file, end in self._database.execute("select file, bytes from ends").fetchall():
+                path = folder / file
+                if path.exists() and path.stat().st_size > end:
+                    os.truncate(path, end)
 
     def close(self) -> None:
         self._database.close()
@@ -67,6 +73,10 @@ class _Index:
 
     def take(self, name: str, file: str) -> None:
         self._database.execute("insert into taken values (?, ?)", (name, file))
+
+    def begin(self, file: str) -> None:
+        """Note a file before the first lines are added to it, in a transaction of its own: what is not confirmed can then be cut off."""
+        self._database.execute("insert or ignore into ends values (?, 0)", (file,))
 
     def append(self, file: str, text: str) -> None:
         """Add whole lines to a file of the outbox; part of the transaction, as it is cut off again where that fails."""
@@ -112,18 +122,21 @@ class LocalOutbox:
 
     def _write(self, messages: Sequence[Message], emails: dict[str, bytes], now: datetime) -> None:
         lines: dict[str, list[str]] = {}
+        # Places are noted, for good, before anything is written: whatever dies below, a message is there once, on whatever day it is repeated.
+        with self._index.transaction():
+            for channel in {message.channel for message in messages} - {Channel.EMAIL}:
+                self._index.begin(f"{channel}/{now:%Y-%m-%d}.jsonl")
+            for message in messages:
+                if message.channel is Channel.EMAIL and self._index.file_of(message.message_id) is None:
+                    self._index.take(message.message_id, f"email/{now:%Y-%m-%d}/{message.message_id}.eml")
         with self._index.transaction():
             for message in messages:
                 file = self._index.file_of(message.message_id)
-                is_new = file is None
-                if file is None:
-                    is_email = message.channel is Channel.EMAIL
-                    file = f"email/{now:%Y-%m-%d}/{message.message_id}.eml" if is_email else f"{message.channel}/{now:%Y-%m-%d}.jsonl"
-                    self._index.take(message.message_id, file)
                 if message.channel is Channel.EMAIL:
-                    # The place is noted before the file stands: a repeated message, on whatever day, finds the same name.
-                    self._write_email(file, emails[message.message_id])
-                elif is_new:
+                    self._write_email(str(file), emails[message.message_id])
+                elif file is None:
+                    file = f"{message.channel}/{now:%Y-%m-%d}.jsonl"
+                    self._index.take(message.message_id, file)
                     lines.setdefault(file, []).append(_line(message, now))
             for file, added in lines.items():
                 self._index.append(file, "".join(added))
@@ -143,10 +156,14 @@ class LocalOutbox:
         with self._index.transaction():
             return [
                 Result(Outcome.ACCEPTED, provider_id=message.message_id)
-                if self._index.file_of(message.message_id) is not None
+                if self._holds(message.message_id)
                 else Result(Outcome.DEFERRED, "not in the outbox")
                 for message in messages
             ]
+
+    def _holds(self, message_id: str) -> bool:
+        file = self._index.file_of(message_id)
+        return file is not None and (self._folder / file).exists()
 
     def check(self) -> str:
         return f"outbox: writes files to {self._folder}; nothing leaves this machine"
@@ -174,11 +191,14 @@ class LocalAudiences:
         self._faults.before(len(changes))
         results = [self._faults.refusal() or _judged(change) for change in changes]
         lines: dict[str, list[str]] = {}
+        files = [f"ads/{self._platform}/{change.audience}/{now:%Y-%m-%d}-{change.operation}.csv" for change in changes]
         with self._index.transaction():
-            for change, result in zip(changes, results, strict=True):
+            for file in {file for file, result in zip(files, results, strict=True) if result.outcome is Outcome.ACCEPTED}:
+                self._index.begin(file)
+        with self._index.transaction():
+            for change, file, result in zip(changes, files, results, strict=True):
                 if result.outcome is not Outcome.ACCEPTED or self._index.file_of(change.change_id) is not None:
                     continue
-                file = f"ads/{self._platform}/{change.audience}/{now:%Y-%m-%d}-{change.operation}.csv"
                 self._index.take(change.change_id, file)
                 lines.setdefault(file, []).extend(f"{change.change_id},{kind},{value}\n" for kind, value in change.identifiers)
             for file, added in lines.items():
