@@ -50,7 +50,7 @@ contacts as (
         due.channel,
         messages.message_id as contact_id,
         case
-            when outcomes.outcome in ('accepted', 'unknown') then cast(outcomes.recorded_at as date)
+            when outcomes.outcome in ('accepted', 'unknown') then cast(outcomes.answered_at as date)
             else {{ as_of_date() }}
         end as contacted_on
     from due

@@ -10,7 +10,7 @@ answered as (
     select
         steps.*,
         outcomes.outcome,
-        outcomes.recorded_at as answered_at,
+        outcomes.answered_at,
         steps.decision in ('withheld', 'skipped') or coalesce(outcomes.is_final, false) as is_resolved
     from steps
     left join outcomes on steps.message_id = outcomes.item_id
