@@ -41,6 +41,7 @@ LEDGER_TABLES = [
     "offer_codes",
     "applied_plans",
     "delivery_events",
+    "audit_trail",
 ]
 # Several days in one process: what passed is not asked again until something has been landed.
 _PASSES: dict[tuple[object, ...], int] = {}

@@ -54,12 +54,13 @@ rests as (
     where action = 'suppress'
 ),
 
-choices as (
+reached as (
     select
         due.enrolment_id,
         due.step_no,
         channels.channel,
-        row_number() over (partition by due.enrolment_id, due.step_no order by channels.position) as preference
+        channels.position,
+        channels.channel = 'email' and pauses.program is not null as is_paused
     from due
     inner join {{ ref('stg_programs__step_channels') }} as channels
         on
@@ -68,6 +69,7 @@ choices as (
             and due.step_no = channels.step_no
     inner join {{ ref('customers') }} as customers on due.customer_id = customers.customer_id
     left join rests on due.customer_id = rests.customer_id
+    left join {{ ref('stg_ledger__email_pauses') }} as pauses on due.program = pauses.program
     where
         rests.customer_id is null
         and (
@@ -77,11 +79,23 @@ choices as (
         )
 ),
 
+choices as (
+    select
+        enrolment_id,
+        step_no,
+        channel,
+        is_paused,
+        -- A channel that is paused is the last to be chosen: the step then waits for it.
+        row_number() over (partition by enrolment_id, step_no order by case when is_paused then 1 else 0 end, position) as preference
+    from reached
+),
+
 conditioned as (
     select
         due.*,
         coalesce(programs.is_live, false) as is_live,
         coalesce(programs.priority, 0) as priority,
+        due.kind = 'send' and coalesce(choices.is_paused, false) as is_email_paused,
         case when due.kind = 'task' then 'task' else choices.channel end as channel,
         case
             when due.only_if is not null and wanted.customer_id is null then 'condition'
@@ -125,6 +139,7 @@ select
     due_on,
     priority,
     is_live,
+    is_email_paused,
     skip_reason
 from ordered
 -- Steps that are skipped make room for the next at once; the first that is not skipped is the only one taken.

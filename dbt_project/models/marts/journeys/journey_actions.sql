@@ -11,7 +11,7 @@ sends as (
             order by priority desc, program asc, enrolment_id asc
         ) as turn
     from due
-    where kind = 'send' and arm = 'treatment' and skip_reason is null and is_live
+    where kind = 'send' and arm = 'treatment' and skip_reason is null and is_live and not is_email_paused
 ),
 
 policies as (
@@ -39,6 +39,7 @@ decided as (
         case
             when not is_live then 'defer'
             when skip_reason is not null then 'skip'
+            when is_email_paused then 'defer'
             when arm = 'holdout' then 'withhold'
             when is_capped and {{ days_after('due_on', 'patience_days') }} > {{ as_of_date() }} then 'defer'
             when is_capped then 'skip'
@@ -67,6 +68,7 @@ select
     case
         when not is_live then 'paused'
         when skip_reason is not null then skip_reason
+        when is_email_paused then 'email_paused'
         when decision in ('defer', 'skip') then 'capped'
     end as reason,
     case when decision in ('send', 'task') then {{ days_after(as_of_date(), 'patience_days') }} end as expires_on
