@@ -475,6 +475,33 @@ def test_a_poison_message_is_soon_alone(shop: Shop) -> None:
     assert sorted(provider.taken) == sorted(set(ids) - {ids[1]})
 
 
+class Death(BaseException):
+    """Ends a dispatch as a kill would: nothing is recorded of what was under way."""
+
+
+def test_a_message_that_kills_the_dispatcher_does_not_keep_the_others_from_leaving(shop: Shop) -> None:
+    for number in range(60):
+        shop.customer(f"c{number}")
+    ids = [shop.message(f"c{number}") for number in range(60)]
+
+    def deadly(messages: Sequence[Message]) -> list[Result]:
+        if any(message.message_id == ids[1] for message in messages):
+            raise Death
+        return [Result(Outcome.ACCEPTED)] * len(messages)
+
+    for number in range(8):
+        with pytest.raises(Death):
+            run(shop, NOON + timedelta(minutes=20 * number), provider=SafeProvider(deadly))
+    accepted = {row["item_id"] for row in shop.ledger.rows("outcomes") if row["outcome"] == "accepted"}
+    assert accepted == set(ids) - {ids[1]}
+    # And from then on it goes last.
+    shop.customer("late")
+    late = shop.message("late")
+    with pytest.raises(Death):
+        run(shop, NOON + timedelta(hours=4), provider=SafeProvider(deadly))
+    assert shop.outcomes(late) == [("accepted", None)]
+
+
 def test_an_answer_with_the_wrong_number_of_results_is_not_believed(shop: Shop) -> None:
     shop.customer("ann")
     message = shop.message("ann")

@@ -21,7 +21,7 @@ from winback.clock import unguessable_token
 from winback.delivery.pace import Circuit, Rate, Timer, backoff
 from winback.delivery.queue import DISPATCHED, Item, Queue, claim, workers_at_work
 from winback.delivery.rendering import Renderer
-from winback.destinations import Destinations
+from winback.destinations import Destinations, lane_of
 from winback.destinations.base import (
     AUDIENCE_TOO_SMALL,
     DEAD_TOKEN,
@@ -112,14 +112,14 @@ def dispatch(
     Raises
     ------
     BadConfig
-        brand.yml cannot be read.
+        brand.yml cannot be read, or the keys that sign links.
     """
     run = _Run(
         connection,
         ledger,
         destinations,
         renderer,
-        lambda: _program_renderer(settings, ledger),
+        lambda: _program_renderer(settings, ledger, destinations),
         clock or (lambda: now),
         chance or Random(),  # noqa: S311  (jitter, not secrets)
         timer or Timer(),
@@ -139,11 +139,14 @@ def dispatch(
     return run.report
 
 
-def _program_renderer(settings: Settings, ledger: Ledger) -> Renderer:
+def _program_renderer(settings: Settings, ledger: Ledger, destinations: Destinations) -> Renderer:
     from winback.delivery.rendering import ProgramRenderer
+    from winback.links import own_links
     from winback.programs import brand_of
 
-    return ProgramRenderer(ledger, brand_of(settings))
+    email = destinations.messages.get(Channel.EMAIL)
+    tracks = email is not None and email.capabilities.tracks
+    return ProgramRenderer(ledger, brand_of(settings), own_links(settings), tracks=tracks)
 
 
 class _Run:
@@ -277,7 +280,7 @@ class _Lane:
         self.circuit = circuit
         self.rate = rate
         self.can: Capabilities = target.capabilities
-        self.label = name if kind == "messages" else f"ads:{name}"
+        self.label = name if kind == "messages" else lane_of(name)
 
     def work(self) -> None:
         """Claim and send page after page. While one page is with the provider, the next is made ready."""
@@ -292,9 +295,10 @@ class _Lane:
                     break
                 with self.run.lock:
                     items = self.queue.page(self.kind, self.name, after, size)
-                under_way.append(self._begin(items, pool))
-                if len(under_way) > (1 if pool else 0):
-                    self._record(under_way.popleft())
+                for portion in _portions(items, size):
+                    under_way.append(self._begin(portion, pool))
+                    if len(under_way) > (1 if pool else 0):
+                        self._record(under_way.popleft())
         finally:
             while under_way:
                 self._record(under_way.popleft())
@@ -523,6 +527,15 @@ class _AudienceLane(_Lane):
 
     def ask(self, things: Sequence[AudienceChange], items: Sequence[Item], now: datetime) -> list[Result]:
         return list(self.target.resolve_changes(things, [item.provider_id for item in items], now))
+
+
+def _portions(items: list[Item], size: int) -> Iterator[list[Item]]:
+    """What is claimed, and then recorded, at once: ever less of what dispatchers died with, so that what kills them is soon alone."""
+    for deaths, group in groupby(items, key=lambda item: item.attempts - 1 if item.state == "lapsed" else 0):
+        part = list(group)
+        portion = max(1, size >> 2 * deaths)
+        for start in range(0, len(part), portion):
+            yield part[start : start + portion]
 
 
 def _halvings(item: Item) -> int:

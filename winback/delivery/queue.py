@@ -390,6 +390,9 @@ _CONSENTS = """
 
 _MESSAGE_QUEUE = f"""
 create or replace temp table {MESSAGES} as
+# What dispatchers keep dying with goes last, so that it holds up nothing else.
+_DEADLY = "case when {0}.state = 'lapsed' and {0}.attempts > 2 then {0}.attempts else 0 end"
+
 with versions as ({_VERSIONS}),
 suppressions as ({_SUPPRESSIONS}),
 due as (
@@ -563,7 +566,7 @@ select
     case when turned.judgement = 'send:' then turned.turn else 1 end as turn,
     row_number() over (
         partition by turned.channel, turned.judgement = 'send:' and turned.turn > 1
-        order by turned.state in ('unknown', 'lapsed') desc, turned.priority desc, turned.seq
+        order by {_DEADLY.format("turned")}, turned.state in ('unknown', 'lapsed') desc, turned.priority desc, turned.seq
     ) as position,
     turned.enrolment_id, turned.step_no, turned.customer_id, turned.program, turned.version, turned.kind, turned.channel, turned.content,
     turned.offer_code, turned.as_of, turned.enrolled_at, turned.address, turned.expires_at,
@@ -643,7 +646,9 @@ select
     judged.item_id, judged.attempts, case when judged.state = 'waiting' then 'deferred' else judged.state end as state, judged.provider_id,
     split_part(judged.judgement, ':', 1) as decision, split_part(judged.judgement, ':', 2) as reason, null::timestamp as retry_at,
     judged.platform as lane,
-    row_number() over (partition by judged.platform order by judged.audience, judged.operation desc, judged.seq) as position,
+    row_number() over (
+        partition by judged.platform order by {_DEADLY.format("judged")}, judged.audience, judged.operation desc, judged.seq
+    ) as position,
     judged.platform, judged.audience, judged.program, judged.customer_id, judged.operation, judged.identifiers, judged.as_of,
     contacts.email, contacts.phone, contacts.first_name, contacts.last_name, contacts.country
 from judged
