@@ -388,11 +388,11 @@ _CONSENTS = """
     group by customer_id, channel
 """
 
-_MESSAGE_QUEUE = f"""
-create or replace temp table {MESSAGES} as
 # What dispatchers keep dying with goes last, so that it holds up nothing else.
 _DEADLY = "case when {0}.state = 'lapsed' and {0}.attempts > 2 then {0}.attempts else 0 end"
 
+_MESSAGE_QUEUE = f"""
+create or replace temp table {MESSAGES} as
 with versions as ({_VERSIONS}),
 suppressions as ({_SUPPRESSIONS}),
 due as (
