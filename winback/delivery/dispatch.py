@@ -21,7 +21,7 @@ from winback.clock import unguessable_token
 from winback.delivery.pace import Circuit, Rate, Timer, backoff
 from winback.delivery.queue import DISPATCHED, Item, Queue, claim, workers_at_work
 from winback.delivery.rendering import Renderer
-from winback.destinations import Destinations, lane_of
+from winback.destinations import Destinations
 from winback.destinations.base import (
     AUDIENCE_TOO_SMALL,
     DEAD_TOKEN,
@@ -112,14 +112,14 @@ def dispatch(
     Raises
     ------
     BadConfig
-        brand.yml cannot be read, or the keys that sign links.
+        brand.yml cannot be read.
     """
     run = _Run(
         connection,
         ledger,
         destinations,
         renderer,
-        lambda: _program_renderer(settings, ledger, destinations),
+        lambda: _program_renderer(settings, ledger),
         clock or (lambda: now),
         chance or Random(),  # noqa: S311  (jitter, not secrets)
         timer or Timer(),
@@ -139,14 +139,11 @@ def dispatch(
     return run.report
 
 
-def _program_renderer(settings: Settings, ledger: Ledger, destinations: Destinations) -> Renderer:
+def _program_renderer(settings: Settings, ledger: Ledger) -> Renderer:
     from winback.delivery.rendering import ProgramRenderer
-    from winback.links import own_links
     from winback.programs import brand_of
 
-    email = destinations.messages.get(Channel.EMAIL)
-    tracks = email is not None and email.capabilities.tracks
-    return ProgramRenderer(ledger, brand_of(settings), own_links(settings), tracks=tracks)
+    return ProgramRenderer(ledger, brand_of(settings))
 
 
 class _Run:
@@ -280,7 +277,7 @@ class _Lane:
         self.circuit = circuit
         self.rate = rate
         self.can: Capabilities = target.capabilities
-        self.label = name if kind == "messages" else lane_of(name)
+        self.label = name if kind == "messages" else f"ads:{name}"
 
     def work(self) -> None:
         """Claim and send page after page. While one page is with the provider, the next is made ready."""
