@@ -19,14 +19,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any, TypeVar
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from requests.auth import AuthBase
-from requests.utils import get_environ_proxies
+from requests.utils import default_headers, get_environ_proxies
 
 from winback.destinations.base import Outcome, Result
 from winback.errors import InDoubt, RejectItem, RetryLater, StopRun
@@ -108,20 +106,6 @@ ErrorReader = Callable[[Answer], tuple[Meaning, str] | None]
 """Reads a provider's own error codes: what a refusal means and a reason without personal data; None leaves it to the status code."""
 
 
-class Credentials(AuthBase):
-    """Sets fixed headers. Being an `auth` object it also keeps requests from replacing them with an entry of ~/.netrc."""
-
-    def __init__(self, headers: Callable[[], Mapping[str, str]] | Mapping[str, str]) -> None:
-        self._headers = headers
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        headers = self._headers() if callable(self._headers) else self._headers
-        if not all(value.isascii() and value.isprintable() for value in headers.values()):
-            raise StopRun("a credential holds characters that no header may hold (a line break at its end?)")
-        request.headers.update(headers)
-        return request
-
-
 class HttpClient:
     """One provider's HTTP endpoint: kept-open connections, time-outs, no redirects, no cookies, no retries.
 
@@ -148,17 +132,13 @@ class HttpClient:
         self._timeout = (connect_timeout, read_timeout)
         self._read_error = read_error
         self._in_doubt = in_doubt
-        self._session = requests.Session()
-        self._session.auth = Credentials(credentials)
-        self._session.headers.update({"User-Agent": "winback", **(headers or {})})
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        # Proxies and certificate bundles of the environment, read once: requests would read them again for every request.
-        self._session.trust_env = False
-        self._session.proxies.update(get_environ_proxies(self.base_url))
-        self._session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
-        adapter = HTTPAdapter(pool_connections=1, pool_maxsize=connections, max_retries=0)
-        self._session.mount("https://", adapter)
-        self._session.mount("http://", adapter)
+        self._credentials = credentials
+        self._headers = {**default_headers(), "User-Agent": "winback", **(headers or {})}
+        # Proxies and certificate bundles of the environment, read once: a session would read them again for every request.
+        self._proxies = get_environ_proxies(self.base_url)
+        self._verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+        # No session around it: redirects, cookies and ~/.netrc are what a session adds, and none of them is wanted here.
+        self._adapter = HTTPAdapter(pool_connections=1, pool_maxsize=connections, max_retries=0)
 
     def request(
         self,
@@ -192,18 +172,17 @@ class HttpClient:
         failure: Exception | None = None
         answer: Answer | None = None
         try:
-            response = self._session.request(
+            prepared = requests.PreparedRequest()
+            prepared.prepare(
                 method,
                 self.base_url + path,
-                json=json,
-                data=body if body is not None else form,
+                headers={**self._headers, **(headers or {}), **self._authorisation()},
                 files=files,
+                data=body if body is not None else form,
                 params=params,
-                headers=headers,
-                timeout=self._timeout,
-                allow_redirects=False,
-                stream=True,
+                json=json,
             )
+            response = self._adapter.send(prepared, stream=True, timeout=self._timeout, verify=self._verify, proxies=self._proxies)
             try:
                 content = response.content
             except requests.RequestException:
@@ -245,7 +224,13 @@ class HttpClient:
         return InDoubt(text)
 
     def close(self) -> None:
-        self._session.close()
+        self._adapter.close()
+
+    def _authorisation(self) -> Mapping[str, str]:
+        headers = self._credentials() if callable(self._credentials) else self._credentials
+        if not all(value.isascii() and value.isprintable() for value in headers.values()):
+            raise StopRun("a credential holds characters that no header may hold (a line break at its end?)")
+        return headers
 
     def _by_status(self, status: int) -> tuple[Meaning, str]:
         if status in self._in_doubt:
