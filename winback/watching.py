@@ -26,7 +26,7 @@ REJECTS = "rejects"
 NOTHING_SENT = "nothing_sent"
 SOURCE_STALE = "source_stale"
 
-_OURS = frozenset({"quiet_hours", "capped", PUT_BACK})
+_OURS = frozenset({"quiet_hours", "capped", LOOK_AGAIN, PUT_BACK})
 """Reasons of outcomes for which no destination was asked."""
 
 _WINDOW = timedelta(hours=24)
@@ -249,7 +249,7 @@ def _lanes(connection: sa.Connection, after: int) -> tuple[Lane, ...]:
     for prefix, lane, key in sources:
         keys = (lane, outcomes.c.destination, outcomes.c.outcome, outcomes.c.reason)
         found = sa.select(*keys, sa.func.count()).join(outcomes, outcomes.c.item_id == key).where(outcomes.c.seq > after).group_by(*keys)
-        rows += [(prefix + row[0], *row[1:]) for row in connection.execute(found)]
+        rows += [(named(row[0]), *row[1:]) for row in connection.execute(found)]
     counts: dict[tuple[str, str], Counter[str]] = {}
     tried: Counter[tuple[str, str]] = Counter()
     reasons: dict[tuple[str, str], dict[str, dict[str, int]]] = {}

@@ -18,9 +18,12 @@ from typing import Any
 import duckdb
 
 from winback.clock import unguessable_token
+from winback.delivery.feedback import LOOK_AGAIN, SUPPRESSED, News, settle_doubts
+from winback.delivery.guard import pause_where_needed
 from winback.delivery.pace import Circuit, Rate, Timer, backoff
 from winback.delivery.queue import DISPATCHED, Item, Queue, claim, workers_at_work
 from winback.delivery.rendering import Renderer
+from winback.delivery.rules import Rules
 from winback.destinations import Destinations
 from winback.destinations.base import (
     AUDIENCE_TOO_SMALL,
@@ -53,7 +56,8 @@ Sendable = Message | AudienceChange
 @dataclass(slots=True)
 class DispatchReport:
     """What one dispatch did. `outcomes`: {lane: {outcome: n}}; `reasons`: {outcome: {reason: n}} of everything not accepted;
-    `waiting`: open items that are not due, by why; `stopped`: destinations that were given up, with the reason."""
+    `waiting`: open items that are not due, by why; `stopped`: destinations that were given up, with the reason; `settled`:
+    messages of unknown outcome of which an event has come back, by what it proved."""
 
     now: datetime
     outcomes: dict[str, Counter[str]] = field(default_factory=dict)
@@ -61,6 +65,7 @@ class DispatchReport:
     waiting: dict[str, int] = field(default_factory=dict)
     stopped: dict[str, str] = field(default_factory=dict)
     claimed: int = 0
+    settled: Counter[str] = field(default_factory=Counter)
 
     def total(self, outcome: str) -> int:
         """How many items ended this way, over all lanes."""
@@ -79,6 +84,8 @@ class DispatchReport:
             "reasons": {outcome: dict(counts.most_common(20)) for outcome, counts in self.reasons.items()},
             "waiting": dict(self.waiting),
         }
+        if self.settled:
+            values["settled"] = dict(self.settled)
         return {**values, "stopped": self.stopped} if self.stopped else values
 
 
@@ -124,6 +131,7 @@ def dispatch(
         chance or Random(),  # noqa: S311  (jitter, not secrets)
         timer or Timer(),
         lease,
+        Rules.in_force(settings),
         time_passes=clock is not None,
     )
     deadline = now + linger
@@ -163,6 +171,7 @@ class _Run:
         *,
         time_passes: bool,
     ) -> None:
+        rules: Rules,
         self.connection = connection
         self.ledger = ledger
         self._renderer = renderer
@@ -173,6 +182,8 @@ class _Run:
         self.time_passes = time_passes
         self.worker = f"{os.getpid()}-{unguessable_token(6)}"
         self.report = DispatchReport(clock())
+        self.rules = rules
+        self.news: News
         self.next_retry: datetime | None = None
         self.more = False
         self._destinations = destinations
@@ -193,7 +204,8 @@ class _Run:
     def one_pass(self) -> int:
         """Work through what is due now; returns how many items were claimed."""
         before = self.report.claimed
-        queue = Queue(self.connection, self.ledger, self.clock())
+        self._look_back()
+        queue = Queue(self.connection, self.ledger, self.rules, self.clock())
         try:
             found = [self._lane(queue, kind, name) for kind, name in queue.lanes()]
             lanes = [lane for lane in found if lane is not None and not lane.circuit.is_open]
@@ -220,9 +232,18 @@ class _Run:
     def finish(self) -> None:
         """Note how it went, and from which day on items may still be open."""
         for name, circuit in self._circuits.items():
+    def _look_back(self) -> None:
+        """What has come back of earlier messages: it settles doubts, and may say that a program should send no more."""
+        self.news = News(self.ledger)
+        self.ledger.copy_to_warehouse(self.connection)
+        now = self.clock()
+        for outcome, count in settle_doubts(self.connection, self.ledger, self.worker, self.rules, now).items():
+            self.report.settled[outcome] += count
+        pause_where_needed(self.connection, self.ledger, self.rules, now)
+
             if circuit.is_open:
                 self.report.stopped[name] = circuit.reason
-        if not self.report.claimed or self._open_since is None:
+        if not (self.report.claimed or self.report.settled) or self._open_since is None:
             return
         details = {"open_since": self._open_since.isoformat(" "), "trail_seen": self._trail_seen, **self.report.metadata()}
         self.ledger.audit(DISPATCHED, actor="winback", subject=self.worker, details=details, now=self.clock())
@@ -327,8 +348,9 @@ class _Lane:
         ask: list[tuple[Item, Sendable]] = []
         send: list[tuple[Item, Sendable]] = []
         for item in won:
+        against = self.against(won, now)
             mode = modes.get(item.item_id, "send")
-            early = self._early(item, mode)
+            early = self._early(self._advised(item, against), mode)
             if early is not None:
                 batch.results.append((item, *early))
                 continue
@@ -349,6 +371,14 @@ class _Lane:
     def _early(self, item: Item, mode: str) -> tuple[str, Result] | None:
         """What is decided about an item without calling the destination; None where it is called."""
         if not item.in_doubt:
+    def _advised(self, item: Item, against: Mapping[str, str]) -> Item:
+        """The item with what the ledger has learnt since the queue was read. Whether an engagement ends the journey is for the next look to
+        say, which knows machines from people."""
+        reason = against.get(item.item_id)
+        if reason is None or item.decision != "send":
+            return item
+        return replace(item, decision="skip", reason=reason) if reason == SUPPRESSED else replace(item, decision="defer", reason=LOOK_AGAIN)
+
             if item.decision == "skip":
                 return _SKIPPED, Result(Outcome.REJECTED, item.reason)
             return ("later", Result(Outcome.DEFERRED, item.reason)) if item.decision == "defer" else None
@@ -460,6 +490,10 @@ class _Lane:
     def mode(self, item: Item) -> str:
         """What to do with an item in doubt: repeat, ask or leave."""
         raise NotImplementedError
+    def against(self, items: Sequence[Item], now: datetime) -> Mapping[str, str]:  # noqa: ARG002
+        """{item_id: reason} of what should wait or no longer leave, since the queue was read."""
+        return {}
+
 
     def make(self, item: Item) -> Sendable:
         """The item as the destination takes it; raises RejectItem."""
@@ -483,6 +517,9 @@ class _Lane:
 class _MessageLane(_Lane):
     def mode(self, item: Item) -> str:  # noqa: ARG002
         return "repeat" if self.can.idempotent else "ask" if self.can.can_ask else "leave"
+
+    def against(self, items: Sequence[Item], now: datetime) -> Mapping[str, str]:
+        return self.run.news.against(items, now)
 
     def make(self, item: Item) -> Message:
         return self.run.renderer.render(item)

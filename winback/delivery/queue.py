@@ -16,6 +16,8 @@ import duckdb
 import pyarrow as pa
 import sqlalchemy as sa
 
+from winback.delivery.feedback import came_back
+from winback.delivery.guard import email_pauses
 from winback.delivery.hours import SendingPolicy
 from winback.ledger import Ledger
 from winback.ledger.tables import audit_trail, claims, outcomes
@@ -60,11 +62,12 @@ class Item:
 class Queue:
     """The due items of one pass, in temporary tables of the warehouse connection. Use from one thread."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, ledger: Ledger, now: datetime) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, ledger: Ledger, rules: Rules, now: datetime) -> None:
         self._connection = connection
         self._ledger = ledger
         self._now = now
         self.since, self.trail_seen = _open_since(ledger)
+        self._rules = rules
         _register_statuses(connection, ledger)
         self.look()
         self._messages(SendingPolicy.in_force(ledger))
@@ -126,9 +129,9 @@ class Queue:
         return bool(rows[0][0])
 
     def waiting(self) -> dict[str, int]:
-        """Open items that are not due yet, by why: not_before, retry, in_flight (another dispatcher's), paused."""
+        """Open items that are not due yet, by why: not_before, retry, in_flight (another dispatcher's), paused, email_paused."""
         counts: dict[str, int] = {}
-        for table in ("winback_message_states", "winback_change_states"):
+        for table, channel in (("winback_message_states", "states.channel"), ("winback_change_states", "''")):
             rows = self._connection.execute(
                 f"""
                 select case
@@ -139,6 +142,7 @@ class Queue:
                 end as why, count(*)
                 from {table} as states
                 left join winback_program_statuses as statuses using (program)
+                    when is_email_paused and {channel} = 'email' then 'email_paused'
                 group by why
                 """,
                 [self._now],
@@ -238,7 +242,7 @@ class Queue:
         self._connection.register("winback_quiet", quiet)
         self._connection.register("winback_caps", caps)
         try:
-            self._connection.execute(_MESSAGE_QUEUE, {"now": now})
+            self._connection.execute(_message_queue(self._rules), {"now": now})
         finally:
             self._connection.unregister("winback_quiet")
             self._connection.unregister("winback_caps")
@@ -337,7 +341,14 @@ def _open_since(ledger: Ledger) -> tuple[datetime, int]:
 def _register_statuses(connection: duckdb.DuckDBPyConnection, ledger: Ledger) -> None:
     """The newest status of each program: a pause or an end counts at once, not from the next day on."""
     statuses = ledger.statuses()
-    table = pa.table({"program": pa.array(list(statuses), pa.string()), "status": pa.array(list(statuses.values()), pa.string())})
+    pauses = email_pauses(ledger)
+    table = pa.table(
+        {
+            "program": pa.array(list(statuses), pa.string()),
+            "status": pa.array(list(statuses.values()), pa.string()),
+            "is_email_paused": pa.array([program in pauses for program in statuses], pa.bool_()),
+        }
+    )
     connection.register("winback_statuses_now", table)
     try:
         connection.execute("create or replace temp table winback_program_statuses as select * from winback_statuses_now")
@@ -391,7 +402,9 @@ _CONSENTS = """
 # What dispatchers keep dying with goes last, so that it holds up nothing else.
 _DEADLY = "case when {0}.state = 'lapsed' and {0}.attempts > 2 then {0}.attempts else 0 end"
 
-_MESSAGE_QUEUE = f"""
+
+def _message_queue(rules: Rules) -> str:
+    return f"""
 create or replace temp table {MESSAGES} as
 with versions as ({_VERSIONS}),
 suppressions as ({_SUPPRESSIONS}),
@@ -407,46 +420,17 @@ due as (
     left join versions on versions.program = states.program and versions.version = states.version
     where states.not_before <= $now
         and states.state <> 'waiting'
-        -- A paused program's messages wait; past their patience they are skipped like any other.
-        and (coalesce(statuses.status, 'live') <> 'paused' or states.expires_at <= $now)
+        -- A paused program's messages wait, and the email of one whose email is paused; past their patience they are skipped.
+        and (
+            states.expires_at <= $now
+            or (coalesce(statuses.status, 'live') <> 'paused' and (states.channel <> 'email' or statuses.is_email_paused is not true))
+        )
 ),
 contacts as (
     select * from intermediate.int_customers__contacts where customer_id in (select customer_id from due)
 ),
 consents as ({_CONSENTS}),
 purchased as ({_purchased("due")}),
-events as (
-    select coalesce(events.customer_id, contacts.customer_id) as customer_id, events.channel, events.event_type, events.occurred_at,
-        events.campaign, coalesce(events.is_machine, false) as is_machine
-    from raw.message_events as events
-    left join contacts
-        on events.customer_id is null
-        and case events.channel
-            when 'email' then contacts.email = lower(trim(events.address))
-            when 'sms' then contacts.phone = trim(events.address)
-            else contacts.push_token = trim(events.address)
-        end
-    where events.occurred_at <= $now and events.occurred_at > $now - interval 400 day
-        and (events.customer_id in (select customer_id from due) or contacts.customer_id is not null)
-),
-engaged as (
-    select due.item_id
-    from due
-    join events using (customer_id)
-    where due.exit_on_engagement and events.event_type in ('opened', 'clicked', 'replied') and not events.is_machine
-        and events.occurred_at >= due.enrolled_at
-    union
-    select due.item_id
-    from due
-    join raw.activity_events as events using (customer_id)
-    where due.exit_on_engagement and events.occurred_at >= due.enrolled_at and events.occurred_at <= $now
-),
-refused as (
-    select customer_id, channel, max(occurred_at) as refused_at
-    from events
-    where event_type in ('unsubscribed', 'complained')
-    group by customer_id, channel
-),
 addressed as (
     select due.item_id, due.customer_id, due.channel,
         case due.channel
@@ -465,6 +449,64 @@ addressed as (
         end as unreachable_reason
     from due
     left join contacts using (customer_id)
+),
+{came_back(rules)},
+landed as (
+    select events.event_id, coalesce(events.customer_id, contacts.customer_id) as customer_id, events.channel, events.event_type,
+        events.occurred_at, events.campaign, coalesce(events.is_machine, false) as is_machine
+    from raw.message_events as events
+    left join contacts
+        on events.customer_id is null
+        and case events.channel
+            when 'email' then contacts.email = lower(trim(events.address))
+            when 'sms' then contacts.phone = trim(events.address)
+            else contacts.push_token = trim(events.address)
+        end
+    where events.occurred_at <= $now and events.occurred_at > $now - interval 400 day
+        and (events.customer_id in (select customer_id from due) or contacts.customer_id is not null)
+),
+engaged as (
+    select due.item_id
+    from due
+-- What we were told ourselves holds; another system's report of our message fills the days without.
+events as (
+    select landed.* from landed
+    anti join returned
+        on returned.campaign = landed.campaign and returned.customer_id = landed.customer_id and returned.channel = landed.channel
+        and returned.event_type = landed.event_type and returned.occurred_at::date = landed.occurred_at::date
+    union all
+    select event_id, customer_id, channel, event_type, occurred_at, campaign, is_machine from returned
+),
+    join events using (customer_id)
+    where due.exit_on_engagement and events.event_type in ('opened', 'clicked', 'replied') and not events.is_machine
+        and events.occurred_at >= due.enrolled_at
+    union
+    select due.item_id
+    from due
+    join raw.activity_events as events using (customer_id)
+    where due.exit_on_engagement and events.occurred_at >= due.enrolled_at and events.occurred_at <= $now
+),
+refused as (
+    select customer_id, channel, max(occurred_at) as refused_at
+    from events
+signs as (
+    select customer_id, channel, max(occurred_at) as signed_at
+    from events
+    where event_type in ('delivered', 'opened', 'clicked', 'replied')
+    group by customer_id, channel
+),
+bouncing as (
+    select bounces.customer_id, bounces.channel
+    from events as bounces
+    left join signs using (customer_id, channel)
+    left join consents using (customer_id, channel)
+    where bounces.event_type = 'bounced'
+        and bounces.occurred_at > coalesce(greatest(signs.signed_at, consents.granted_at), timestamp '1970-01-01')
+    group by bounces.customer_id, bounces.channel
+    having count(distinct bounces.event_id) >= {rules.bounces_in_a_row}
+),
+    where event_type in ('unsubscribed', 'complained')
+    group by customer_id, channel
 ),
 suppressed as (
     select addressed.item_id
@@ -491,7 +533,8 @@ caps as (
 ),
 -- What left or may have left; other systems' sends too. Ours are counted from the ledger, by the same calendar days as the models count.
 touches as (
-    select messages.customer_id, messages.channel, messages.message_id as touch_id, max(outcomes.recorded_at)::date as touched_on
+    select messages.customer_id, messages.channel, messages.message_id as touch_id,
+        max(case when coalesce(outcomes.reason, '') <> '{rules.proved_by_event}' then outcomes.recorded_at end)::date as touched_on
     from ledger.messages as messages
     join ledger.outcomes as outcomes on outcomes.item_id = messages.message_id
     where messages.kind = 'send' and outcomes.outcome in ('accepted', 'unknown') and messages.customer_id in (select customer_id from caps)
@@ -535,6 +578,7 @@ judged as (
             when not coalesce(addressed.is_reachable, false) then 'skip:' || coalesce(addressed.unreachable_reason, 'unreachable')
             when quiet.quiet_until is not null then 'defer:quiet_hours'
             when capped.capped_until is not null then 'defer:capped'
+            when bouncing.customer_id is not null then 'skip:bounced'
             else 'send:'
         end as judgement,
         case when quiet.quiet_until is not null then quiet.quiet_until else capped.capped_until end as until
@@ -549,6 +593,7 @@ judged as (
     left join contacts on contacts.customer_id = due.customer_id
     left join winback_quiet as quiet on quiet.timezone = coalesce(contacts.timezone, '')
 ),
+    left join bouncing on bouncing.customer_id = due.customer_id and bouncing.channel = due.channel
 -- Caps are counted between sends: of one customer's messages on a channel only one is out at a time.
 turned as (
     select *,
@@ -569,7 +614,7 @@ select
         order by {_DEADLY.format("turned")}, turned.state in ('unknown', 'lapsed') desc, turned.priority desc, turned.seq
     ) as position,
     turned.enrolment_id, turned.step_no, turned.customer_id, turned.program, turned.version, turned.kind, turned.channel, turned.content,
-    turned.offer_code, turned.as_of, turned.enrolled_at, turned.address, turned.expires_at,
+    turned.offer_code, turned.as_of, turned.enrolled_at, turned.exit_on_engagement, turned.address, turned.expires_at,
     contacts.first_name, contacts.last_name, contacts.country, contacts.language, contacts.extras,
     customers.days_since_last_order, customers.order_count, customers.main_category, customers.lifetime_value, customers.last_ordered_at,
     customers.engagement_tier, customers.purchase_lifecycle
