@@ -168,10 +168,10 @@ class _Run:
         chance: Random,
         timer: Timer,
         lease: timedelta,
+        rules: Rules,
         *,
         time_passes: bool,
     ) -> None:
-        rules: Rules,
         self.connection = connection
         self.ledger = ledger
         self._renderer = renderer
@@ -179,11 +179,11 @@ class _Run:
         self.clock = clock
         self.timer = timer
         self.lease = lease
+        self.rules = rules
+        self.news: News
         self.time_passes = time_passes
         self.worker = f"{os.getpid()}-{unguessable_token(6)}"
         self.report = DispatchReport(clock())
-        self.rules = rules
-        self.news: News
         self.next_retry: datetime | None = None
         self.more = False
         self._destinations = destinations
@@ -229,9 +229,6 @@ class _Run:
             queue.close()
         return self.report.claimed - before
 
-    def finish(self) -> None:
-        """Note how it went, and from which day on items may still be open."""
-        for name, circuit in self._circuits.items():
     def _look_back(self) -> None:
         """What has come back of earlier messages: it settles doubts, and may say that a program should send no more."""
         self.news = News(self.ledger)
@@ -241,6 +238,9 @@ class _Run:
             self.report.settled[outcome] += count
         pause_where_needed(self.connection, self.ledger, self.rules, now)
 
+    def finish(self) -> None:
+        """Note how it went, and from which day on items may still be open."""
+        for name, circuit in self._circuits.items():
             if circuit.is_open:
                 self.report.stopped[name] = circuit.reason
         if not (self.report.claimed or self.report.settled) or self._open_since is None:
@@ -345,10 +345,10 @@ class _Lane:
             self.run.report.claimed += len(won) + left
             for _ in range(left):
                 self.run.report.count(self.label, Outcome.UNKNOWN, "the dispatcher ended before the answer was recorded")
+        against = self.against(won, now)
         ask: list[tuple[Item, Sendable]] = []
         send: list[tuple[Item, Sendable]] = []
         for item in won:
-        against = self.against(won, now)
             mode = modes.get(item.item_id, "send")
             early = self._early(self._advised(item, against), mode)
             if early is not None:
@@ -368,9 +368,6 @@ class _Lane:
                 self._submit(batch, chunk, asked, pool)
         return batch
 
-    def _early(self, item: Item, mode: str) -> tuple[str, Result] | None:
-        """What is decided about an item without calling the destination; None where it is called."""
-        if not item.in_doubt:
     def _advised(self, item: Item, against: Mapping[str, str]) -> Item:
         """The item with what the ledger has learnt since the queue was read. Whether an engagement ends the journey is for the next look to
         say, which knows machines from people."""
@@ -379,6 +376,9 @@ class _Lane:
             return item
         return replace(item, decision="skip", reason=reason) if reason == SUPPRESSED else replace(item, decision="defer", reason=LOOK_AGAIN)
 
+    def _early(self, item: Item, mode: str) -> tuple[str, Result] | None:
+        """What is decided about an item without calling the destination; None where it is called."""
+        if not item.in_doubt:
             if item.decision == "skip":
                 return _SKIPPED, Result(Outcome.REJECTED, item.reason)
             return ("later", Result(Outcome.DEFERRED, item.reason)) if item.decision == "defer" else None
@@ -487,13 +487,13 @@ class _Lane:
 
     # What differs between messages and audience changes
 
-    def mode(self, item: Item) -> str:
-        """What to do with an item in doubt: repeat, ask or leave."""
-        raise NotImplementedError
     def against(self, items: Sequence[Item], now: datetime) -> Mapping[str, str]:  # noqa: ARG002
         """{item_id: reason} of what should wait or no longer leave, since the queue was read."""
         return {}
 
+    def mode(self, item: Item) -> str:
+        """What to do with an item in doubt: repeat, ask or leave."""
+        raise NotImplementedError
 
     def make(self, item: Item) -> Sendable:
         """The item as the destination takes it; raises RejectItem."""
@@ -515,11 +515,11 @@ class _Lane:
 
 
 class _MessageLane(_Lane):
-    def mode(self, item: Item) -> str:  # noqa: ARG002
-        return "repeat" if self.can.idempotent else "ask" if self.can.can_ask else "leave"
-
     def against(self, items: Sequence[Item], now: datetime) -> Mapping[str, str]:
         return self.run.news.against(items, now)
+
+    def mode(self, item: Item) -> str:  # noqa: ARG002
+        return "repeat" if self.can.idempotent else "ask" if self.can.can_ask else "leave"
 
     def make(self, item: Item) -> Message:
         return self.run.renderer.render(item)

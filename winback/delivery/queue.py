@@ -64,10 +64,10 @@ class Queue:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, ledger: Ledger, rules: Rules, now: datetime) -> None:
         self._connection = connection
+        self._rules = rules
         self._ledger = ledger
         self._now = now
         self.since, self.trail_seen = _open_since(ledger)
-        self._rules = rules
         _register_statuses(connection, ledger)
         self.look()
         self._messages(SendingPolicy.in_force(ledger))
@@ -139,10 +139,10 @@ class Queue:
                     when state = 'waiting' then 'retry'
                     when not_before > ? then 'not_before'
                     when status = 'paused' then 'paused'
+                    when is_email_paused and {channel} = 'email' then 'email_paused'
                 end as why, count(*)
                 from {table} as states
                 left join winback_program_statuses as statuses using (program)
-                    when is_email_paused and {channel} = 'email' then 'email_paused'
                 group by why
                 """,
                 [self._now],
@@ -465,9 +465,6 @@ landed as (
     where events.occurred_at <= $now and events.occurred_at > $now - interval 400 day
         and (events.customer_id in (select customer_id from due) or contacts.customer_id is not null)
 ),
-engaged as (
-    select due.item_id
-    from due
 -- What we were told ourselves holds; another system's report of our message fills the days without.
 events as (
     select landed.* from landed
@@ -477,6 +474,9 @@ events as (
     union all
     select event_id, customer_id, channel, event_type, occurred_at, campaign, is_machine from returned
 ),
+engaged as (
+    select due.item_id
+    from due
     join events using (customer_id)
     where due.exit_on_engagement and events.event_type in ('opened', 'clicked', 'replied') and not events.is_machine
         and events.occurred_at >= due.enrolled_at
@@ -486,9 +486,6 @@ events as (
     join raw.activity_events as events using (customer_id)
     where due.exit_on_engagement and events.occurred_at >= due.enrolled_at and events.occurred_at <= $now
 ),
-refused as (
-    select customer_id, channel, max(occurred_at) as refused_at
-    from events
 signs as (
     select customer_id, channel, max(occurred_at) as signed_at
     from events
@@ -505,6 +502,9 @@ bouncing as (
     group by bounces.customer_id, bounces.channel
     having count(distinct bounces.event_id) >= {rules.bounces_in_a_row}
 ),
+refused as (
+    select customer_id, channel, max(occurred_at) as refused_at
+    from events
     where event_type in ('unsubscribed', 'complained')
     group by customer_id, channel
 ),
@@ -575,10 +575,10 @@ judged as (
             when consents.granted_at is null and consents.withdrawn_at is null then 'skip:no_consent'
             when consents.granted_at is null or consents.withdrawn_at >= consents.granted_at then 'skip:consent_withdrawn'
             when refused.refused_at >= consents.granted_at then 'skip:unsubscribed'
+            when bouncing.customer_id is not null then 'skip:bounced'
             when not coalesce(addressed.is_reachable, false) then 'skip:' || coalesce(addressed.unreachable_reason, 'unreachable')
             when quiet.quiet_until is not null then 'defer:quiet_hours'
             when capped.capped_until is not null then 'defer:capped'
-            when bouncing.customer_id is not null then 'skip:bounced'
             else 'send:'
         end as judgement,
         case when quiet.quiet_until is not null then quiet.quiet_until else capped.capped_until end as until
@@ -590,10 +590,10 @@ judged as (
     left join capped using (item_id)
     left join consents on consents.customer_id = due.customer_id and consents.channel = due.channel
     left join refused on refused.customer_id = due.customer_id and refused.channel = due.channel
+    left join bouncing on bouncing.customer_id = due.customer_id and bouncing.channel = due.channel
     left join contacts on contacts.customer_id = due.customer_id
     left join winback_quiet as quiet on quiet.timezone = coalesce(contacts.timezone, '')
 ),
-    left join bouncing on bouncing.customer_id = due.customer_id and bouncing.channel = due.channel
 -- Caps are counted between sends: of one customer's messages on a channel only one is out at a time.
 turned as (
     select *,
