@@ -1,4 +1,4 @@
-"""destinations.yml: which channel is live, through which destination, and how each destination is reached.
+"""destinations.yml: which channel is live, through which destination, how each destination is reached, and who is listened to.
 
 A closed, typed schema: unknown keys are refused, errors name line, what was found and what is allowed. Credentials are never in the
 file: `*_env` keys name environment variables, and what such a key (or an unknown one) holds is never shown in an error.
@@ -15,15 +15,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from winback.destinations.base import AudienceDestination, Channel, MessageDestination
 from winback.errors import BadConfig
 
 FILE_NAME = "destinations.yml"
+_KEYS = ("channels", "destinations", "listen")
 SUPPORT_MODULES = frozenset(
     {"__init__", "base", "checking", "config", "dkim_signature", "faults", "google_oauth", "http", "identifiers", "local", "mime"}
 )
@@ -42,6 +43,7 @@ def _web_address(value: str) -> str:
 
 
 WebAddress = Annotated[str, AfterValidator(_web_address)]
+_Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?$")]
 
 
 class DestinationConfig(BaseModel):
@@ -84,6 +86,63 @@ class ChannelsConfig(BaseModel):
     push: ChannelConfig = ChannelConfig()
     task: ChannelConfig = ChannelConfig()
     ads: AdsConfig = AdsConfig()
+
+
+class _Section(BaseModel):
+    """What arrives from one kind of sender. Every key has a default: setting the variable that it names is enough."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SendGridListening(_Section):
+    public_key_env: EnvName = "SENDGRID_WEBHOOK_PUBLIC_KEY"
+    tolerance_seconds: float = Field(90_000, ge=60, le=604_800)
+
+
+class TwilioListening(_Section):
+    auth_token_env: EnvName = "TWILIO_AUTH_TOKEN"  # noqa: S105 - the name of a variable
+
+
+class OneSignalListening(_Section):
+    secret_env: EnvName = "ONESIGNAL_WEBHOOK_SECRET"  # noqa: S105 - the name of a variable
+    header: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,60}$")] = "Authorization"
+
+
+class WebhookListening(_Section):
+    secret_env: EnvName = "LISTEN_WEBHOOK_SECRET"  # noqa: S105 - the name of a variable
+
+
+class MailboxListening(_Section):
+    """Where bounces and complaints arrive as mail: a folder (a maildir, or .eml files), or an IMAP mailbox."""
+
+    folder: Path | None = None
+    host: _Host | None = None
+    port: int = Field(993, ge=1, le=65_535)
+    security: Literal["tls", "starttls", "none"] = "tls"
+    ca_file: Path | None = None
+    mailbox: Annotated[str, Field(pattern=r'^[^"\\\r\n]{1,200}$')] = "INBOX"
+    username_env: EnvName = "BOUNCES_USERNAME"
+    password_env: EnvName = "BOUNCES_PASSWORD"  # noqa: S105 - the name of a variable
+    every_seconds: float = Field(60, ge=1, le=86_400)
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.folder is None) == (self.host is None):
+            raise ValueError("exactly one of folder and host is allowed")
+        if self.security == "none" and self.host not in {None, "localhost", "127.0.0.1", "::1"}:
+            raise ValueError("security none is allowed only for localhost")
+        return self
+
+
+class ListenConfig(_Section):
+    """Keys of `listen:`. A sender whose secret is not set is not listened to."""
+
+    public_url_env: EnvName = "WINBACK_PUBLIC_URL"
+    sendgrid: SendGridListening = SendGridListening()
+    twilio: TwilioListening = TwilioListening()
+    onesignal: OneSignalListening = OneSignalListening()
+    webhook: WebhookListening = WebhookListening()
+    mailbox: MailboxListening | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +190,7 @@ class DestinationsConfig:
     file: Path
     channels: ChannelsConfig
     configs: Mapping[str, DestinationConfig]
+    listen: ListenConfig = field(default_factory=ListenConfig)
 
     def names(self, channel: Channel) -> tuple[str, ...]:
         """Destinations that a channel names, whether live or not."""
@@ -192,10 +252,11 @@ def read_destinations(file: Path) -> DestinationsConfig:
     reader = _Reader(file.name)
     content = reader.plain(root, ()) if root is not None else {}
     if not isinstance(content, dict):
-        raise BadConfig(f"{file.name}:1: found {_kind(content)}; keys allowed here: channels, destinations")
+        raise BadConfig(f"{file.name}:1: found {_kind(content)}; keys allowed here: {', '.join(_KEYS)}")
     for key in content:
-        if key not in {"channels", "destinations"}:
-            reader.problem((key,), f"unknown key; allowed: channels, destinations{_suggestion(str(key), ['channels', 'destinations'])}")
+        if key not in _KEYS:
+            reader.problem((key,), f"unknown key; allowed: {', '.join(_KEYS)}{_suggestion(str(key), list(_KEYS))}")
+    listen = reader.model(ListenConfig, content.get("listen") or {}, ("listen",))
     channels = reader.model(ChannelsConfig, content.get("channels") or {}, ("channels",))
     sections = content.get("destinations") or {}
     configs: dict[str, DestinationConfig] = {}
@@ -217,7 +278,7 @@ def read_destinations(file: Path) -> DestinationsConfig:
             _check_channel(result, reader, channel, set(sections))
     reader.finish()
     assert channels is not None  # noqa: S101 - finish() has raised otherwise
-    return DestinationsConfig(file, channels, configs)
+    return DestinationsConfig(file, channels, configs, listen)
 
 
 def _check_channel(result: DestinationsConfig, reader: _Reader, channel: Channel, sections: set[str]) -> None:

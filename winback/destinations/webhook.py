@@ -92,9 +92,14 @@ def signature(secret: bytes, identity: str, timestamp: int, body: bytes) -> str:
     return "v1," + base64.b64encode(digest).decode()
 
 
-def build(config: Config, context: Context) -> Webhook:
-    value = context.secret("webhook", "secret_env", config.secret_env)
-    where = f"destinations.yml: webhook.secret_env: {config.secret_env}"
+def shared_secret(value: str, where: str) -> bytes:
+    """The secret of this scheme as bytes. `where` names the setting in errors.
+
+    Raises
+    ------
+    BadConfig
+        It is too short, or says that it is base64 and is not.
+    """
     try:
         # "whsec_" and base64 is how libraries for this form write secrets; anything else is taken as it stands.
         secret = base64.b64decode(value.removeprefix("whsec_"), validate=True) if value.startswith("whsec_") else value.encode()
@@ -102,6 +107,12 @@ def build(config: Config, context: Context) -> Webhook:
         raise BadConfig(f"{where} begins with whsec_ but what follows is not base64") from None
     if len(secret) < SHORTEST_SECRET:
         raise BadConfig(f"{where} holds a secret of {len(secret)} bytes; at least {SHORTEST_SECRET} are allowed")
+    return secret
+
+
+def build(config: Config, context: Context) -> Webhook:
+    value = context.secret("webhook", "secret_env", config.secret_env)
+    secret = shared_secret(value, f"destinations.yml: webhook.secret_env: {config.secret_env}")
     token = context.secret("webhook", "bearer_token_env", config.bearer_token_env) if config.bearer_token_env else None
     return Webhook(config, secret, token)
 

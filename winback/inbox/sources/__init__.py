@@ -1,0 +1,1 @@
+"""One module per sender of events: what it posts, how it signs, what its words mean."""
