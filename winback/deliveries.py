@@ -16,14 +16,14 @@ import sqlalchemy as sa
 
 from winback.clock import unguessable_token
 from winback.delivery.queue import REOPENED
-from winback.destinations import can, routes
+from winback.destinations import LISTS, can, routes
 from winback.errors import BadInput
 from winback.ledger import Ledger
 from winback.ledger.tables import applied_plans, audience_changes, claims, messages, outcomes
 from winback.settings import Settings
 
 STATUSES = ("deferred", "rejected", "unknown", "skipped", "waiting", "discarded")
-LANES = ("email", "sms", "push", "task", "ads")
+LANES = ("email", "sms", "push", "task", "ads", "lists")
 DISCARDED = "discard"
 """The act of a person who ends an item."""
 
@@ -72,7 +72,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which deliveries: every condition that is given holds. `lane`: email, sms, push, task, ads, or one platform as ads:meta."""
+    """Which deliveries: every condition that is given holds. `lane`: email, sms, push, task, ads, lists, or one platform as ads:meta."""
 
     status: str | None = None
     lane: str | None = None
@@ -267,8 +267,8 @@ def _read(ledger: Ledger, statement: sa.Select[Any]) -> list[Delivery]:
 def _filtered(ledger: Ledger, wanted: Filter, now: datetime) -> sa.Select[Any]:
     found = _deliveries(ledger, now).subquery()
     conditions: list[sa.ColumnElement[bool]] = []
-    if wanted.lane == "ads":
-        conditions.append(found.c.kind == "change")
+    if wanted.lane in ("ads", "lists"):
+        conditions.append(found.c.lane.startswith(f"{wanted.lane}:"))
     elif wanted.lane is not None:
         conditions.append(found.c.lane == wanted.lane)
     equal = {"status": wanted.status, "destination": wanted.destination, "program": wanted.program, "reason": wanted.reason}
@@ -295,7 +295,8 @@ def _deliveries(ledger: Ledger, now: datetime, *, accepted: bool = False) -> sa.
             messages.c.expires_at, messages.c.as_of, messages.c.recorded_at, sa.literal(0).label("is_superseded"),
         ),
         sa.select(
-            audience_changes.c.change_id, sa.literal("change"), sa.literal("ads:") + audience_changes.c.platform,
+            audience_changes.c.change_id, sa.literal("change"),
+            sa.case((audience_changes.c.platform.in_(LISTS), "lists:"), else_="ads:") + audience_changes.c.platform,
             audience_changes.c.program, sa.cast(none, sa.Integer), audience_changes.c.operation + " " + audience_changes.c.audience,
             audience_changes.c.customer_id, audience_changes.c.as_of, sa.cast(none, sa.DateTime), audience_changes.c.as_of,
             audience_changes.c.recorded_at, sa.case((superseded, 1), else_=0),

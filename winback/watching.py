@@ -13,13 +13,14 @@ import sqlalchemy as sa
 import structlog
 
 from winback.deliveries import PUT_BACK
-from winback.destinations import routes
+from winback.delivery.feedback import LOOK_AGAIN
+from winback.destinations import PLATFORMS, lane_of, routes
 from winback.errors import WinbackError
 from winback.ledger import Ledger
 from winback.ledger.tables import audience_changes, claims, messages, outcomes
 from winback.settings import Settings
 
-LANES = ("email", "sms", "push", "task", "ads:meta", "ads:google", "ads:tiktok")
+LANES = ("email", "sms", "push", "task", *map(lane_of, PLATFORMS))
 OUTCOMES = ("accepted", "rejected", "deferred", "unknown", "skipped")
 DESTINATION_FAILING = "destination_failing"
 REJECTS = "rejects"
@@ -245,8 +246,8 @@ def read_figures(
 
 def _lanes(connection: sa.Connection, after: int) -> tuple[Lane, ...]:
     rows: list[Any] = []
-    sources = (("", messages.c.channel, messages.c.message_id), ("ads:", audience_changes.c.platform, audience_changes.c.change_id))
-    for prefix, lane, key in sources:
+    sources = ((str, messages.c.channel, messages.c.message_id), (lane_of, audience_changes.c.platform, audience_changes.c.change_id))
+    for named, lane, key in sources:
         keys = (lane, outcomes.c.destination, outcomes.c.outcome, outcomes.c.reason)
         found = sa.select(*keys, sa.func.count()).join(outcomes, outcomes.c.item_id == key).where(outcomes.c.seq > after).group_by(*keys)
         rows += [(named(row[0]), *row[1:]) for row in connection.execute(found)]

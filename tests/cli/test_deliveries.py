@@ -15,7 +15,7 @@ from tests.delivery.conftest import AS_OF, NOON, PlainRenderer, Shop, any_ledger
 from winback.cli.deliveries import app
 from winback.deliveries import Filter, counted, discard, listed, may_discard, may_retry, named, put_back
 from winback.delivery import dispatch
-from winback.destinations import open_destinations, routes
+from winback.destinations import lane_of, open_destinations, routes
 from winback.destinations.base import Capabilities, Channel, Message, Outcome, Result
 from winback.errors import BadInput, InDoubt
 from winback.ledger import Ledger
@@ -294,7 +294,7 @@ destinations:
 def test_routes_are_those_that_are_opened(shop: Shop, tmp_path: Path) -> None:
     with open_destinations(shop.settings) as opened:
         names = {channel.value: target.name for channel, target in opened.messages.items()}
-        names |= {f"ads:{platform}": target.name for platform, target in opened.audiences.items()}
+        names |= {lane_of(platform): target.name for platform, target in opened.audiences.items()}
     assert routes(shop.settings) == names
 
 

@@ -91,7 +91,7 @@ def test_a_credential_that_is_missing_is_named_by_its_variable(
     assert result.exit_code == 1
     assert "smtp.password_env: the environment variable SMTP_PASSWORD is not set" in result.stdout
     assert "fails smtp, live for email" in result.stdout
-    assert "To the outbox: sms, push, ads, task." in result.stdout
+    assert "To the outbox: sms, push, ads, lists, task." in result.stdout
     assert TOKEN not in result.output
 
 

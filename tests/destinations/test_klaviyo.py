@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.destinations.conformance.suite import NOW, TIMEOUT, Conformance, Entr
 from winback.destinations import klaviyo
 from winback.destinations.base import AudienceChange, AudienceOperation, Channel, Contact, FollowsUp, Outcome, Result
 from winback.destinations.config import Context
+from winback.destinations.identifiers import klaviyo_identifiers
 from winback.errors import RejectItem, RetryLater, StopRun
 
 KEY = "pk_secret_key"
@@ -22,10 +24,11 @@ JOB, JOBS = "01GSQPBF74KQ5YTDEPP41T1BZH", "/api/profile-bulk-import-jobs"
 CONTACTS = [
     Contact("customer-1", email="ann@example.com", phone="+15550100001"),
     Contact("customer-2", email="bob@example.com"),
-    Contact("customer-3", phone="+15550100003"),
+    Contact("customer-3", email="Cat@example.com"),
 ]
 ITEMS = [
-    dataclasses.replace(one, contact=contact) for one, contact in zip(changes([(("external_id", "customer"),)] * 3), CONTACTS, strict=True)
+    dataclasses.replace(one, contact=contact)
+    for one, contact in zip(changes([klaviyo_identifiers(contact) for contact in CONTACTS]), CONTACTS, strict=True)
 ]
 REMOVALS = [dataclasses.replace(one, operation=AudienceOperation.REMOVE) for one in ITEMS]
 TASKS = messages(Channel.TASK, ["customer-1", "customer-2", "customer-3"], data={"call": "yes"})
@@ -69,7 +72,7 @@ def answer(captured: Captured) -> Reply:
     return Reply(204)
 
 
-CALLED = {"ann@example.com": 1, "bob@example.com": 2, "+15550100003": 3, "customer-1": 1, "customer-2": 2, "customer-3": 3}
+CALLED = {"ann@example.com": 1, "bob@example.com": 2, "Cat@example.com": 3, "customer-1": 1, "customer-2": 2, "customer-3": 3}
 
 
 def build(base_url: str, **keys: Any) -> klaviyo.Klaviyo:
@@ -81,7 +84,7 @@ def by_customer_id(base_url: str) -> klaviyo.Klaviyo:
     return build(base_url, match_on="customer_id")
 
 
-PRIVATE = ["ann@example.com", "bob@example.com", "+15550100001", "+15550100003"]
+PRIVATE = ["ann@example.com", "bob@example.com", "Cat@example.com", "+15550100001"]
 UNAUTHORISED = Reply(401, errors({"attributes": {"code": "not_authenticated", "detail": "Missing or invalid authentication"}}))
 
 
@@ -192,9 +195,9 @@ def test_adding_imports_profiles_into_the_list() -> None:
     data = requests[0].json()["data"]
     assert data["relationships"] == {"lists": {"data": [{"type": "list", "id": "VRgFBd"}]}}
     assert data["attributes"]["profiles"]["data"] == [
-        {"type": "profile", "attributes": {"email": "ann@example.com", "phone_number": "+15550100001"}},
+        {"type": "profile", "attributes": {"email": "ann@example.com"}},
         {"type": "profile", "attributes": {"email": "bob@example.com"}},
-        {"type": "profile", "attributes": {"phone_number": "+15550100003"}},
+        {"type": "profile", "attributes": {"email": "Cat@example.com"}},
     ]
 
 
@@ -211,6 +214,15 @@ def test_people_without_an_address_are_rejected_and_not_sent() -> None:
     assert [one.outcome for one in results] == [Outcome.UNKNOWN, Outcome.REJECTED, Outcome.UNKNOWN]
     assert len(requests[0].json()["data"]["attributes"]["profiles"]["data"]) == 2
     assert change(answer, [dataclasses.replace(ITEMS[0], contact=None)])[1] == []
+
+
+@pytest.mark.parametrize("items", [ITEMS, REMOVALS])
+def test_an_address_that_is_no_longer_the_one_that_was_added_is_left_to_people(items: list[AudienceChange]) -> None:
+    moved = dataclasses.replace(items[0], contact=Contact("customer-1", email="ann@example.org"))
+    results, requests = change(answer, [moved])
+    assert (results[0].outcome, requests) == (Outcome.REJECTED, [])
+    results, requests = change(answer, [moved], match_on="customer_id")
+    assert (results[0].outcome is Outcome.REJECTED, len(requests) > 0) == (False, True)
 
 
 def test_removing_finds_ids_and_removes_them_at_once() -> None:
@@ -345,12 +357,13 @@ def test_tasks_need_customer_ids_at_klaviyo() -> None:
 @pytest.mark.parametrize(
     ("match_on", "contact", "identifiers"),
     [
-        ("address", Contact("c1", email="ann@example.com"), (("external_id", "c1"),)),
-        ("address", Contact("c1"), ()),
-        ("customer_id", Contact("c1"), (("external_id", "c1"),)),
+        ("address", Contact("c1", email="Ann@example.com "), (("email_sha256", sha256(b"ann@example.com").hexdigest()),)),
+        ("address", Contact("c1", phone="+15550100001"), ()),
+        ("customer_id", Contact("c1", email="ann@example.com"), (("external_id", "c1"),)),
+        ("customer_id", Contact("c1"), ()),
     ],
 )
-def test_the_ledger_keeps_the_customer_id_only(match_on: str, contact: Contact, identifiers: Any) -> None:
+def test_the_ledger_keeps_no_address(match_on: str, contact: Contact, identifiers: Any) -> None:
     destination = build("http://127.0.0.1:1", match_on=match_on)
     assert destination.identifiers(contact) == identifiers
     destination.close()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from winback.destinations import open_destinations
+from winback.destinations import PLATFORMS, open_destinations
 from winback.destinations.base import AudienceChange, AudienceOperation, Channel, Contact, Message, Outcome
 from winback.destinations.config import Sender
 from winback.destinations.faults import Faults
@@ -263,7 +263,7 @@ def test_a_fault_that_is_none_is_explained(text: str) -> None:
 def test_everything_goes_to_the_outbox_unless_a_channel_is_live(tmp_path: Path) -> None:
     with open_destinations(Settings(project=tmp_path, home=tmp_path / "home"), environment={}) as places:
         assert {destination.name for destination in places.messages.values()} == {"outbox"}
-        assert {destination.name for destination in places.audiences.values()} == {"outbox_meta", "outbox_google", "outbox_tiktok"}
+        assert {destination.name for destination in places.audiences.values()} == {f"outbox_{name}" for name in PLATFORMS}
 
 
 def test_a_simulated_day_sends_nothing_for_real(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def _manifest(home: Path) -> Manifest:
 def program(name: str, **fields: Any) -> dict[str, Any]:
     """A version of a program: daily, everybody treated, one email step on day 0 and one on day 3, out on purchase.
 
-    `steps` is a list of dictionaries like those of a program file; `status` and `ad_audiences` stand beside the columns of
+    `steps` is a list of dictionaries like those of a program file; `status`, `ad_audiences` and `lists` stand beside the columns of
     programs.versions.
     """
     return {
@@ -95,6 +95,7 @@ def program(name: str, **fields: Any) -> dict[str, Any]:
         "attribution_hours": 72,
         "status": "live",
         "ad_audiences": [],
+        "lists": [],
         "steps": [{"day": 0, "send": "first"}, {"day": 3, "send": "second"}],
     } | fields
 
@@ -187,7 +188,8 @@ class World:
     def program(self, name: str, **fields: Any) -> None:
         """Add a version of a program (see `program`), with its status from `effective_at` on."""
         row = program(name, **fields)
-        steps, platforms, status = row.pop("steps"), row.pop("ad_audiences"), row.pop("status")
+        steps, status = row.pop("steps"), row.pop("status")
+        platforms = {"ads": row.pop("ad_audiences"), "email": row.pop("lists")}
         key = {column: row[column] for column in ("program", "version", "is_draft")}
         self.add("programs.versions", [row | {"step_count": len(steps)}])
         self.status(name, status, row["effective_at"])
@@ -202,7 +204,8 @@ class World:
                 "programs.step_channels",
                 [numbered | {"position": place, "channel": channel} for place, channel in enumerate(channels, start=1)],
             )
-        self.add("programs.ad_platforms", [key | {"platform": platform} for platform in platforms])
+        rows = [key | {"platform": platform, "channel": channel} for channel, names in platforms.items() for platform in names]
+        self.add("programs.ad_platforms", rows)
 
     def status(self, name: str, status: str, effective_at: datetime) -> None:
         self.add("programs.statuses", [{"program": name, "status": status, "effective_at": effective_at, "is_draft": False}])

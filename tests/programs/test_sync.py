@@ -116,7 +116,12 @@ def test_the_tables_hold_what_the_file_says(project: MakeProject, ledger: Ledger
         (1, 2, "sms"),
         (3, 1, "email"),
     ]
-    assert [row["platform"] for row in rows("ad_platforms")] == ["google", "meta", "tiktok"]
+    assert [(row["platform"], row["channel"]) for row in rows("ad_platforms")] == [
+        ("google", "ads"),
+        ("klaviyo", "email"),
+        ("meta", "ads"),
+        ("tiktok", "ads"),
+    ]
     assert [(row["channel"], row["max_messages"], row["window_days"], row["patience_days"]) for row in rows("sending_policies")] == [
         ("email", None, None, 3),
         ("push", None, None, 3),

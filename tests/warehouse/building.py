@@ -89,7 +89,7 @@ TABLES: dict[str, dict[str, str]] = {
         "statuses": "program varchar, status varchar, effective_at timestamp, is_draft boolean",
         "steps": _PROGRAM + ", step_no integer, day integer, kind varchar, content varchar, only_if varchar, unless varchar",
         "step_channels": _PROGRAM + ", step_no integer, position integer, channel varchar",
-        "ad_platforms": _PROGRAM + ", platform varchar",
+        "ad_platforms": _PROGRAM + ", platform varchar, channel varchar",
         "sending_policies": "version integer, is_draft boolean, effective_at timestamp, channel varchar, max_messages integer, "
         "window_days integer, patience_days integer",
     },

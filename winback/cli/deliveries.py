@@ -22,7 +22,7 @@ _STATUSES = "deferred, rejected, unknown, skipped, waiting, discarded, all"
 _DATES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
 
 Status = Annotated[str, typer.Option("--status", help=f"One of: {_STATUSES}.")]
-Channel = Annotated[str | None, typer.Option("--channel", help="email, sms, push, task, ads, or one platform: ads:meta.")]
+Channel = Annotated[str | None, typer.Option("--channel", help="email, sms, push, task, ads, lists, or one platform: ads:meta.")]
 Destination = Annotated[str | None, typer.Option("--destination", help="Through which it went last, e.g. smtp, outbox.")]
 Program = Annotated[str | None, typer.Option("--program", help="Name of a program.")]
 Customer = Annotated[str | None, typer.Option("--customer", help="A customer_id.")]
@@ -134,11 +134,11 @@ def _filter(
     reason: str | None,
 ) -> Filter:
     from winback.deliveries import LANES, STATUSES, Filter
-    from winback.destinations import PLATFORMS
+    from winback.destinations import PLATFORMS, lane_of
 
     if status not in (*STATUSES, "all"):
         raise typer.BadParameter(f"found {status!r}; allowed: {_STATUSES}", param_hint="--status")
-    lanes = (*LANES, *(f"ads:{platform}" for platform in PLATFORMS))
+    lanes = (*LANES, *map(lane_of, PLATFORMS))
     if channel is not None and channel not in lanes:
         raise typer.BadParameter(f"found {channel!r}; allowed: {', '.join(lanes)}", param_hint="--channel")
     return Filter(None if status == "all" else status, channel, destination, program, customer, since, reason)

@@ -214,7 +214,7 @@ def _overview(program: Program, loaded: LoadedPrograms, ledger: Ledger | None) -
         "lapse_days": _range(program),
         "cadence": _cadence(program),
         "days": [step.day for step in program.steps],
-        "channels": [*channels, *program.ad_audiences],
+        "channels": [*channels, *program.ad_audiences, *program.lists],
         "group": program.group,
         "priority": program.priority,
         "version": version,
@@ -259,6 +259,8 @@ def _facts(program: Program) -> list[tuple[str, str]]:
         facts.append(("offer", ", ".join(parts)))
     if program.ad_audiences:
         facts.append(("ad audiences", ", ".join(program.ad_audiences)))
+    if program.lists:
+        facts.append(("lists", ", ".join(program.lists)))
     after = [f"tag {end.tag}"] if end.tag else []
     after += [f"{end.suppress_days} days of silence"] if end.suppress_days else []
     if end.lower_frequency:

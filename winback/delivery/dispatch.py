@@ -24,7 +24,7 @@ from winback.delivery.pace import Circuit, Rate, Timer, backoff
 from winback.delivery.queue import DISPATCHED, Item, Queue, claim, workers_at_work
 from winback.delivery.rendering import Renderer
 from winback.delivery.rules import Rules
-from winback.destinations import Destinations
+from winback.destinations import Destinations, lane_of
 from winback.destinations.base import (
     AUDIENCE_TOO_SMALL,
     DEAD_TOKEN,
@@ -298,7 +298,7 @@ class _Lane:
         self.circuit = circuit
         self.rate = rate
         self.can: Capabilities = target.capabilities
-        self.label = name if kind == "messages" else f"ads:{name}"
+        self.label = name if kind == "messages" else lane_of(name)
 
     def work(self) -> None:
         """Claim and send page after page. While one page is with the provider, the next is made ready."""

@@ -19,6 +19,8 @@ import sqlalchemy as sa
 from winback.delivery.feedback import came_back
 from winback.delivery.guard import email_pauses
 from winback.delivery.hours import SendingPolicy
+from winback.delivery.rules import Rules
+from winback.destinations import LISTS
 from winback.ledger import Ledger
 from winback.ledger.tables import audit_trail, claims, outcomes
 
@@ -31,6 +33,7 @@ REOPENED = "retry"
 MESSAGES = "winback_message_queue"
 CHANGES = "winback_change_queue"
 
+_LISTS = ", ".join(f"'{platform}'" for platform in sorted(LISTS))
 _NO_PURCHASE = "('cancelled', 'canceled', 'voided')"
 
 
@@ -643,7 +646,8 @@ opened as (
     window member as (partition by platform, audience, customer_id order by seq)
 ),
 due as (
-    select opened.*, entered.latest.anchor_at as anchor_at, entered.latest.enrolled_at as enrolled_at, statuses.status as program_status,
+    select opened.*, if(opened.platform in ({_LISTS}), 'email', 'ads') as consent_channel,
+        entered.latest.anchor_at as anchor_at, entered.latest.enrolled_at as enrolled_at, statuses.status as program_status,
         coalesce(versions.exit_on_purchase, true) as exit_on_purchase,
         coalesce(versions.exclude_purchased_within_days, 0) as exclude_purchased_within_days
     from opened
@@ -668,7 +672,7 @@ suppressed as (
         on suppressions.customer_id = due.customer_id
         or suppressions.address_hash = sha256(contacts.email)
         or suppressions.address_hash = sha256(contacts.phone)
-    where suppressions.channel in ('all', 'ads')
+    where suppressions.channel in ('all', due.consent_channel)
     group by due.item_id
 ),
 judged as (
@@ -685,7 +689,7 @@ judged as (
     from due
     left join purchased using (item_id)
     left join suppressed using (item_id)
-    left join consents on consents.customer_id = due.customer_id and consents.channel = 'ads'
+    left join consents on consents.customer_id = due.customer_id and consents.channel = due.consent_channel
 )
 select
     judged.item_id, judged.attempts, case when judged.state = 'waiting' then 'deferred' else judged.state end as state, judged.provider_id,

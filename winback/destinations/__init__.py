@@ -13,8 +13,11 @@ from winback.destinations.identifiers import IDENTIFIERS
 from winback.errors import BadConfig
 from winback.settings import Settings
 
-PLATFORMS = {"meta": "meta", "google": "google_data_manager", "tiktok": "tiktok"}
-"""Ad platforms as programs name them: the destination that serves each."""
+PLATFORMS = {"meta": "meta", "google": "google_data_manager", "tiktok": "tiktok", "klaviyo": "klaviyo"}
+"""Platforms of ad audiences and of lists as programs name them: the destination that serves each."""
+
+LISTS = frozenset({"klaviyo"})
+"""Platforms whose audiences are lists to write to: email's consent holds there, and `ads` in no respect."""
 
 Identify = Callable[[Contact], tuple[tuple[str, str], ...]]
 _Live = dict[str, MessageDestination | AudienceDestination]
@@ -22,7 +25,7 @@ _Live = dict[str, MessageDestination | AudienceDestination]
 
 @dataclass(frozen=True, slots=True)
 class Destinations:
-    """Open destinations: one per channel of messages, one per ad platform. Channels may share one."""
+    """Open destinations: one per channel of messages, one per platform of ad audiences or lists. Channels may share one."""
 
     messages: Mapping[Channel, MessageDestination] = field(default_factory=dict)
     audiences: Mapping[str, AudienceDestination] = field(default_factory=dict)
@@ -42,8 +45,18 @@ class Destinations:
             one.close()
 
 
+def channel_of(platform: str) -> Channel:
+    """The channel of destinations.yml that a platform goes through: ads or lists."""
+    return Channel.LISTS if platform in LISTS else Channel.ADS
+
+
+def lane_of(platform: str) -> str:
+    """What a platform is called where people look: ads:meta, lists:klaviyo."""
+    return f"{channel_of(platform)}:{platform}"
+
+
 def open_destinations(settings: Settings, *, sender: Sender | None = None, environment: Mapping[str, str] | None = None) -> Destinations:
-    """Open a destination for every channel and ad platform: the live one where destinations.yml says so, else the local outbox.
+    """Open a destination for every channel and platform: the live one where destinations.yml says so, else the local outbox.
 
     With the simulated clock everything goes to the outbox, whatever the file says. `sender` is who email comes from (default: brand.yml's);
     `environment` holds the secrets (default: that of this process).
@@ -66,9 +79,9 @@ def open_destinations(settings: Settings, *, sender: Sender | None = None, envir
     for channel in (Channel.EMAIL, Channel.SMS, Channel.PUSH, Channel.TASK):
         names = config.names(channel) if is_real and config.is_live(channel) else ()
         messages[channel] = _message_destination(config, names[0], context, live) if names else outbox
-    ads = set(config.names(Channel.ADS)) if is_real and config.is_live(Channel.ADS) else set()
     for platform, name in PLATFORMS.items():
-        if name in ads:
+        channel = channel_of(platform)
+        if is_real and config.is_live(channel) and name in config.names(channel):
             audiences[platform] = _audience_destination(config, name, context, live)
         else:
             audiences[platform] = LocalAudiences(settings.outbox, platform, faults=Faults.parse(settings.outbox_faults))
@@ -83,7 +96,7 @@ def context_for(settings: Settings, *, sender: Sender | None = None, environment
 
 
 def routes(settings: Settings, config: DestinationsConfig | None = None) -> dict[str, str]:
-    """The name of the destination that each lane goes through now: email, sms, push, task, ads:meta, ads:google, ads:tiktok.
+    """The name of the destination that each lane goes through now: email, sms, push, task, and each platform's (see `lane_of`).
 
     Opens nothing, so it needs no credentials.
     """
@@ -93,14 +106,15 @@ def routes(settings: Settings, config: DestinationsConfig | None = None) -> dict
     for channel in (Channel.EMAIL, Channel.SMS, Channel.PUSH, Channel.TASK):
         names = config.names(channel) if is_real and config.is_live(channel) else ()
         lanes[channel.value] = names[0] if names else "outbox"
-    ads = config.names(Channel.ADS) if is_real and config.is_live(Channel.ADS) else ()
     for platform, name in PLATFORMS.items():
-        lanes[f"ads:{platform}"] = name if name in ads else f"outbox_{platform}"
+        channel = channel_of(platform)
+        is_live = is_real and config.is_live(channel) and name in config.names(channel)
+        lanes[lane_of(platform)] = name if is_live else f"outbox_{platform}"
     return lanes
 
 
 def identify_as(settings: Settings) -> dict[str, Identify]:
-    """How each ad platform's people are named and hashed: as destinations.yml asks for it, whether live yet or not, else by default.
+    """How each platform's people are named and hashed: as destinations.yml asks for it, whether live yet or not, else by default.
 
     The plan hashes, and the same hashes are removed later: so it has to hash as the destination will.
     """

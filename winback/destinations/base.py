@@ -22,6 +22,7 @@ class Channel(StrEnum):
     SMS = "sms"
     PUSH = "push"
     ADS = "ads"
+    LISTS = "lists"
     TASK = "task"
 
 
@@ -98,7 +99,7 @@ class AudienceOperation(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AudienceChange:
-    """One person into or out of one ad audience. `identifiers` are (type, hash) pairs as this platform documents them.
+    """One person into or out of one ad audience or list. `identifiers` are (type, hash) pairs as this platform documents them.
 
     `contact` is filled just before sending where the destination `needs_contact`; it is never stored and never printed.
     """

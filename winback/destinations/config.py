@@ -69,8 +69,8 @@ class ChannelConfig(BaseModel):
     destination: str | None = None
 
 
-class AdsConfig(BaseModel):
-    """Ad audiences: a program names platforms, and each platform is a destination of that name."""
+class AudiencesConfig(BaseModel):
+    """Ad audiences, or lists: a program names platforms, and each platform is a destination of its own."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -85,7 +85,8 @@ class ChannelsConfig(BaseModel):
     sms: ChannelConfig = ChannelConfig()
     push: ChannelConfig = ChannelConfig()
     task: ChannelConfig = ChannelConfig()
-    ads: AdsConfig = AdsConfig()
+    ads: AudiencesConfig = AudiencesConfig()
+    lists: AudiencesConfig = AudiencesConfig()
 
 
 class _Section(BaseModel):
@@ -194,13 +195,13 @@ class DestinationsConfig:
 
     def names(self, channel: Channel) -> tuple[str, ...]:
         """Destinations that a channel names, whether live or not."""
-        if channel is Channel.ADS:
-            return self.channels.ads.destinations
-        one: ChannelConfig = getattr(self.channels, channel.value)
+        one: ChannelConfig | AudiencesConfig = getattr(self.channels, channel.value)
+        if isinstance(one, AudiencesConfig):
+            return one.destinations
         return (one.destination,) if one.destination else ()
 
     def is_live(self, channel: Channel) -> bool:
-        settings: ChannelConfig | AdsConfig = getattr(self.channels, channel.value)
+        settings: ChannelConfig | AudiencesConfig = getattr(self.channels, channel.value)
         return settings.mode == "live"
 
     def live_names(self) -> list[str]:
@@ -283,12 +284,13 @@ def read_destinations(file: Path) -> DestinationsConfig:
 
 def _check_channel(result: DestinationsConfig, reader: _Reader, channel: Channel, sections: set[str]) -> None:
     place = ("channels", channel.value)
+    takes_many = channel in (Channel.ADS, Channel.LISTS)
     names = result.names(channel)
     if result.is_live(channel) and not names:
-        key = "destinations: [..]" if channel is Channel.ADS else "destination"
+        key = "destinations: [..]" if takes_many else "destination"
         reader.problem((*place, "mode"), f"live needs a {key}; allowed: {', '.join(_able(channel)) or 'none installed'}")
     for name in names:
-        key_place = (*place, "destinations" if channel is Channel.ADS else "destination")
+        key_place = (*place, "destinations" if takes_many else "destination")
         if name not in installed() or channel not in capabilities(name).channels:
             reader.problem(key_place, f"{name} takes no {channel.value}; allowed: {', '.join(_able(channel)) or 'none installed'}")
         elif result.is_live(channel) and name not in sections:

@@ -184,9 +184,22 @@ def tiktok_identifiers(contact: Contact, *, plus: bool = False, drop_tag: bool =
     return tuple(pairs)
 
 
+# Klaviyo takes addresses in clear: what is kept only tells whether the address is still the one that was added
+
+
+def klaviyo_identifiers(contact: Contact, *, by_customer_id: bool = False) -> tuple[Identifier, ...]:
+    """Whom a list holds: the hash of their email address, or the customer id where Klaviyo knows it. Nobody without an email address."""
+    if not contact.email:
+        return ()
+    if by_customer_id:
+        return (("external_id", contact.customer_id),)
+    return (("email_sha256", sha256_hex(contact.email.strip().lower())),)
+
+
 IDENTIFIERS: dict[str, Callable[[Contact], tuple[Identifier, ...]]] = {
     "meta": meta_identifiers,
     "google": google_identifiers,
     "tiktok": tiktok_identifiers,
+    "klaviyo": klaviyo_identifiers,
 }
-"""How each ad platform of programs wants people to be named, with that platform's default options."""
+"""How each platform of programs wants people to be named, with that platform's default options."""

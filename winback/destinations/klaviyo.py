@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -25,12 +25,12 @@ from winback.destinations.base import (
 )
 from winback.destinations.config import FILE_NAME, Context, EnvName, HttpConfig, WebAddress
 from winback.destinations.http import Answer, HttpClient, Meaning, Progress, code_of
-from winback.destinations.identifiers import e164
+from winback.destinations.identifiers import klaviyo_identifiers
 from winback.errors import InDoubt, RejectItem, RetryLater, StopRun
 
 # A list takes 1,000 removals a request; 150 requests a minute in the long run. Upserts, sets and unique_id: all may be repeated.
 CAPABILITIES = Capabilities(
-    channels=frozenset({Channel.ADS, Channel.TASK}),
+    channels=frozenset({Channel.LISTS, Channel.TASK}),
     batch_size=1_000,
     rate_per_second=2.5,
     concurrency=2,
@@ -58,6 +58,9 @@ _PROFILE_AT = re.compile(r"/profiles/data/(\d+)")
 _NO_JOB = "winback-check"
 
 
+ListId = Annotated[str, Field(pattern=r"^[A-Za-z0-9]{4,20}$")]
+
+
 class Config(HttpConfig):
     """Keys of `klaviyo` in destinations.yml."""
 
@@ -66,14 +69,18 @@ class Config(HttpConfig):
         "KLAVIYO_API_KEY", description="Environment variable with a private key (scopes profiles, lists: read and write; events: write)"
     )
     revision: str = Field("2026-07-15", pattern=r"^\d{4}-\d{2}-\d{2}$", description="API revision")
-    lists: dict[str, str] = Field(default_factory=dict, description="Audience in the programs: id of the list at Klaviyo")
+    lists: dict[str, ListId] = Field(default_factory=dict, description="Program: id of its list at Klaviyo")
     match_on: Literal["address", "customer_id"] = Field(
         "address",
-        description="What tells Klaviyo who somebody is: address (email, else phone), or customer_id where Klaviyo has it as external_id",
+        description="What tells Klaviyo who somebody is: address (their email address), or customer_id where Klaviyo has it as external_id",
     )
     metric: str = Field(
         "Winback task", min_length=1, max_length=127, description="Name of the event that tasks become; flows start from it"
     )
+
+    def identifiers(self, contact: Contact) -> tuple[tuple[str, str], ...]:
+        """Whom a list holds, as these keys ask for it; see `klaviyo_identifiers`."""
+        return klaviyo_identifiers(contact, by_customer_id=self.match_on == "customer_id")
 
 
 def build(config: Config, context: Context) -> Klaviyo:
@@ -103,21 +110,17 @@ class Klaviyo:
     # Lists
 
     def identifiers(self, contact: Contact) -> tuple[tuple[str, str], ...]:
-        """The customer id: Klaviyo takes addresses in clear, which come from `AudienceChange.contact` and are kept nowhere."""
-        known = self._config.match_on == "customer_id" or _address(contact) is not None
-        return (("external_id", contact.customer_id),) if known else ()
+        return self._config.identifiers(contact)
 
     def change(self, changes: Sequence[AudienceChange], now: datetime) -> list[Result]:  # noqa: ARG002
         """Add by an import job, whose outcome `resolve_changes` asks for; remove at once."""
         who = [self._who(change) for change in changes]
-        nobody = Result(Outcome.REJECTED, "klaviyo: neither an email address nor a phone number to know the person by")
-        known = [(change, profile) for change, profile in zip(changes, who, strict=True) if profile]
-        if not known:
-            return [nobody] * len(changes)
-        profiles = [profile for _, profile in known]
-        list_id = self._list(known[0][0].audience)
-        done = iter(self._add(list_id, profiles) if known[0][0].operation is AudienceOperation.ADD else self._remove(list_id, profiles))
-        return [next(done) if profile else nobody for profile in who]
+        profiles = [one for one in who if not isinstance(one, Result)]
+        if not profiles:
+            return [one for one in who if isinstance(one, Result)]
+        list_id = self._list(changes[0].audience)
+        done = iter(self._add(list_id, profiles) if changes[0].operation is AudienceOperation.ADD else self._remove(list_id, profiles))
+        return [one if isinstance(one, Result) else next(done) for one in who]
 
     def resolve_changes(self, changes: Sequence[AudienceChange], provider_ids: Sequence[str], now: datetime) -> list[Result]:
         """Ask each import job once how it ended, however small the parts that are asked about."""
@@ -174,20 +177,28 @@ class Klaviyo:
         headers = {"Content-Type": "application/vnd.api+json"} if body is not None else None
         return self._client.request(method, path, json=body, params=params, headers=headers, reading=reading)
 
-    def _who(self, change: AudienceChange) -> dict[str, str]:
-        """Attributes of a profile; empty where the person cannot be told."""
+    def _who(self, change: AudienceChange) -> dict[str, str] | Result:
+        """Attributes of a profile, or why the person cannot be told to Klaviyo. Email's consent holds here: no phone number goes along."""
         contact = change.contact or Contact(change.customer_id)
         address = {"email": contact.email.strip()} if contact.email else {}
-        if (phone := e164(contact.phone, contact.country)) is not None:
-            address["phone_number"] = phone
         if self._config.match_on == "customer_id":
             return {"external_id": change.customer_id, **address}
+        if not address:
+            return Result(Outcome.REJECTED, "klaviyo: no email address to know the person by")
+        if klaviyo_identifiers(contact) != change.identifiers:
+            # The profile of the new address is another one: to take that out would leave the person in the list.
+            return Result(
+                Outcome.REJECTED,
+                "klaviyo: the email address is not the one of the addition; remove the person by hand, or use match_on: customer_id"
+                if change.operation is AudienceOperation.REMOVE
+                else "klaviyo: the email address has changed since the plan",
+            )
         return address
 
     def _list(self, audience: str) -> str:
         list_id = self._config.lists.get(audience)
         if list_id is None:
-            raise StopRun(f"{FILE_NAME}: klaviyo.lists: no id for the audience {audience}; add it")
+            raise StopRun(f"{FILE_NAME}: klaviyo.lists: no id for the list of {audience}; add it")
         return list_id
 
     def _add(self, list_id: str, profiles: Sequence[Mapping[str, str]]) -> list[Result]:
@@ -335,13 +346,6 @@ class _BadProfiles(RejectItem):
 
 def _unknown_list() -> StopRun:
     return StopRun(f"klaviyo: list not found; check klaviyo.lists in {FILE_NAME}")
-
-
-def _address(contact: Contact) -> tuple[str, str] | None:
-    if contact.email:
-        return "email", contact.email.strip()
-    phone = e164(contact.phone, contact.country)
-    return ("phone_number", phone) if phone else None
 
 
 def _read_error(answer: Answer) -> tuple[Meaning, str] | None:

@@ -153,7 +153,7 @@ def _check_program(path: Path, program: Program, source: Source, around: Surroun
         yield source.problem(("cadence", "on"), "found a day in a daily program; leave it out, or make it weekly")
     yield from _check_offer(program, source, around)
     yield from _check_steps(program, source, around)
-    for name, values in (("exit_on", program.exit_on), ("ad_audiences", program.ad_audiences)):
+    for name, values in (("exit_on", program.exit_on), ("ad_audiences", program.ad_audiences), ("lists", program.lists)):
         yield from _repeats((name,), values, source)
     then = program.on_complete.then
     if then is not None and then not in around.programs:

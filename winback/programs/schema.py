@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 ChannelName = Literal["email", "push", "sms"]
 AdPlatform = Literal["google", "meta", "tiktok"]
+ListPlatform = Literal["klaviyo"]
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 Status = Literal["draft", "live", "paused", "retired"]
 EMAIL_PATTERN = r"^[^@\s<>,;:\"()]+@[^@\s<>,;:\"()]+\.[^@\s<>,;:\"()]+$"
@@ -149,6 +150,9 @@ class Program(Part):
     offer: Offer | None = Field(None, description="The voucher that messages may name")
     steps: list[Step] = Field(min_length=1, max_length=50, description="What happens when, in the order of days")
     ad_audiences: list[AdPlatform] = Field(default=[], description="Ad platforms whose audience holds the customer from entry to exit")
+    lists: list[ListPlatform] = Field(
+        default=[], description="Platforms whose list holds the customer from entry to exit, while they may be written to by email"
+    )
     on_complete: OnComplete = Field(default_factory=OnComplete, description="What happens to those who reach the end")
     measure: Measure = Field(default_factory=Measure, description="How the result is counted")
 

@@ -77,7 +77,7 @@ TABLES: dict[str, dict[str, str]] = {
         "position": "integer",
         "channel": "varchar",
     },
-    "ad_platforms": {"program": "varchar", "version": "integer", "is_draft": "boolean", "platform": "varchar"},
+    "ad_platforms": {"program": "varchar", "version": "integer", "is_draft": "boolean", "platform": "varchar", "channel": "varchar"},
     "sending_policies": {
         "version": "integer",
         "is_draft": "boolean",
@@ -284,7 +284,9 @@ def _add_version(
         kind = "send" if step.send else "task"
         rows["steps"].append((*key, number, step.day, kind, step.send or step.task, step.only_if, step.unless))
         rows["step_channels"].extend((*key, number, position, channel) for position, channel in enumerate(step.channels or [], start=1))
-    rows["ad_platforms"].extend((*key, platform) for platform in program.ad_audiences)
+    # Whose consent decides: ads are shown to people, lists are there to write to them.
+    rows["ad_platforms"].extend((*key, platform, "ads") for platform in program.ad_audiences)
+    rows["ad_platforms"].extend((*key, platform, "email") for platform in program.lists)
 
 
 def _add_policy(rows: dict[str, list[Sequence[Any]]], sending: Sending, version: int, draft: bool, effective_at: datetime) -> None:

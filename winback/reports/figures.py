@@ -132,9 +132,9 @@ class Figures(_Model):
     sent_for_day: list[Sent]
     sent_so_far: list[Sent]
     regret_sends: int
-    regret_sends_so_far: int
+    regret_sends_so_far: int = 0
     ad_audiences: list[AdAudience]
-    ad_removals: list[Removals]
+    ad_removals: list[Removals] = []
     win_back: list[WinBack]
     win_back_by_threshold: list[WinBack]
 

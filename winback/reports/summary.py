@@ -118,8 +118,8 @@ class Summary:
             table.add_row(
                 row.platform,
                 f"{row.removed:,}",
-                f"{wording.days(row.days_median)} days",
-                f"{wording.days(row.days_longest)} days",
+                wording.days(row.days_median),
+                wording.days(row.days_longest),
                 f"{row.waiting:,}" + (f" (for {wording.days(row.waiting_days_longest)} days)" if row.waiting else ""),
             )
         return table

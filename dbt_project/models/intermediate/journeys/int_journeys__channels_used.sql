@@ -10,7 +10,7 @@ with channels as (
     select
         program,
         version,
-        'ads' as channel
+        channel
     from {{ ref('stg_programs__ad_platforms') }}
 )
 

@@ -18,6 +18,6 @@ left join rests on journeys.customer_id = rests.customer_id
 where
     journeys.status = 'open'
     and journeys.arm = 'treatment'
-    and customers.reachable_ads
+    and case platforms.channel when 'email' then customers.reachable_email else customers.reachable_ads end
     and rests.customer_id is null
 group by platforms.platform, journeys.program, journeys.customer_id

@@ -1,7 +1,8 @@
 select
     ad_platforms.program,
     ad_platforms.version,
-    ad_platforms.platform
+    ad_platforms.platform,
+    ad_platforms.channel
 from {{ source('programs', 'ad_platforms') }} as ad_platforms
 inner join {{ ref('stg_programs__versions') }} as versions
     on
