@@ -1,25 +1,21 @@
-"""Measure one day's derivation beside hand-written SQL, and write docs/performance.md: `make bench`.
+"""Measure one day's derivation beside hand-written SQL, and write its part of docs/performance.md: `make bench PART=derive`.
 
-python -m benchmarks.derive [--customers 1000000] [--runs 3]
+python -m benchmarks.derive [--size 1000000] [--runs 3]
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
-import os
-import platform
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 
 from benchmarks.generate import AS_OF, generate_once
 from benchmarks.measuring import Measured, medians, run
+from benchmarks.page import PAGE, machine, write_part
 from winback.clock import utc_now
-from winback.settings import PROJECT_ROOT, Settings
+from winback.settings import Settings
 from winback.warehouse import open_warehouse
-
-REPORT = PROJECT_ROOT / "docs" / "performance.md"
 
 NAMES = {
     "floor": "hand-written SQL",
@@ -74,21 +70,7 @@ def slowest(told: Mapping[str, float]) -> list[str]:
     return ["| | seconds |", "|---|---:|", *(f"| {name} | {seconds:.2f} |" for name, seconds in ordered)]
 
 
-def machine() -> str:
-    """What the figures were measured on."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("duckdb", "dbt-core", "dbt-duckdb"))
-    return (
-        f"{os.cpu_count()} cores ({platform.machine()}), {memory:.0f} GB of memory, {platform.system()}; "
-        f"Python {platform.python_version()}, {versions}"
-    )
-
-
-PAGE = """# Performance
-
-Written by `make bench`; do not edit. `make bench SIZE=100000` measures another size.
-
-## A day's derivation beside hand-written SQL
+PART = """## A day's derivation beside hand-written SQL
 
 {customers:,} customers, {orders:,} orders, {message_events:,} message events and {activity_events:,} visits, logins and actions over three
 years, all generated (`benchmarks/generate.sql`). Every mart is derived from raw: by `dbt build`, in one process as a daily run does it, and
@@ -102,7 +84,7 @@ nothing. Where time and CPU time tell different stories, other work had the mach
 
 {on}; {machine}; DuckDB with {threads} threads and a memory limit of {memory_limit}.
 
-## Where the time goes
+### Where the time goes
 
 The slowest models; two run at a time:
 
@@ -115,8 +97,8 @@ The slowest tables of the hand-written script:
 
 
 def report(settings: Settings, measured: Mapping[str, Measured], customers: int, runs: int, on: date) -> str:
-    """docs/performance.md, from the figures alone."""
-    return PAGE.format(
+    """Its part of docs/performance.md, from the figures alone."""
+    return PART.format(
         customers=customers,
         orders=customers * 10,
         message_events=customers * 30,
@@ -125,7 +107,7 @@ def report(settings: Settings, measured: Mapping[str, Measured], customers: int,
         counted="One run of each" if runs == 1 else f"Medians of {runs} runs in turn",
         tests=measured["models_and_tests"].told["tests"],
         on=on.isoformat(),
-        machine=machine(),
+        machine=machine("duckdb", "dbt-core", "dbt-duckdb"),
         threads=settings.threads,
         memory_limit=settings.memory_limit,
         models="\n".join(slowest(measured["models"].told["nodes"])),
@@ -135,15 +117,15 @@ def report(settings: Settings, measured: Mapping[str, Measured], customers: int,
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--customers", type=int, default=1_000_000)
+    parser.add_argument("--size", type=int, default=1_000_000, help="customers")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--date", type=date.fromisoformat, default=None, help="date of the report (default: today, UTC)")
-    parser.add_argument("--report", type=Path, default=REPORT, help="file to write (default: docs/performance.md)")
+    parser.add_argument("--report", type=Path, default=PAGE, help="page to write its part of (default: docs/performance.md)")
     asked = parser.parse_args()
-    settings = generate_once(asked.customers, tell=lambda line: print(line, flush=True))
+    settings = generate_once(asked.size, tell=lambda line: print(line, flush=True))
     measured = compare(settings, asked.runs)
     print("\n".join(side_by_side(measured)))
-    asked.report.write_text(report(settings, measured, asked.customers, asked.runs, asked.date or utc_now().date()), encoding="utf-8")
+    write_part(asked.report, "derive", report(settings, measured, asked.size, asked.runs, asked.date or utc_now().date()))
     print(f"written: {asked.report}")
 
 

@@ -573,29 +573,41 @@ from changed;
 create table floor.customer_tier_history as
 with stays as (
     select
-        customer_id,
+        stretches.customer_id,
         unnest([
-            {'tier': 'active', 'started_on': first_seen(active_from), 'ended_on': active_to + 31},
+            {
+                'tier': 'active',
+                'previous_tier': case
+                    when first_seen(active_from) > previous_active_on + 91 then 'inactive'
+                    when previous_active_on is not null then 'at_risk'
+                    when first_seen(cast(people.created_at as date)) < first_seen(active_from) then 'inactive'
+                end,
+                'started_on': first_seen(active_from),
+                'ended_on': active_to + 31
+            },
             {
                 'tier': 'at_risk',
+                'previous_tier': 'active',
                 'started_on': active_to + 31,
                 'ended_on': case when first_seen(next_active_from) < active_to + 91 then first_seen(next_active_from) else active_to + 91 end
             },
             {
                 'tier': case when first_seen(next_active_from) is null or first_seen(next_active_from) > active_to + 91 then 'inactive' end,
+                'previous_tier': 'at_risk',
                 'started_on': active_to + 91,
                 'ended_on': first_seen(next_active_from)
             }
         ], recursive := true)
     from stretches
+    join people using (customer_id)
     union all
-    select people.customer_id, 'inactive', first_seen(cast(created_at as date)), first_seen(active_from)
+    select people.customer_id, 'inactive', null, first_seen(cast(created_at as date)), first_seen(active_from)
     from people
     left join stretches on people.customer_id = stretches.customer_id and stretches.previous_active_on is null
     where created_at is not null and (active_from is null or first_seen(active_from) > first_seen(cast(created_at as date)))
 )
 
-select customer_id, tier, started_on, case when ended_on <= as_of_day() then ended_on end as ended_on
+select customer_id, tier, previous_tier, started_on, case when ended_on <= as_of_day() then ended_on end as ended_on
 from stays
 where started_on <= as_of_day() and tier is not null;
 

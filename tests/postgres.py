@@ -1,4 +1,4 @@
-"""A throw-away PostgreSQL cluster for tests: made, started and removed by a session fixture, on a free port of 127.0.0.1."""
+"""A throw-away PostgreSQL cluster for tests: made, started and removed on a free port of 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -38,15 +39,25 @@ def _unprivileged_user() -> str | None:
     return None
 
 
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
-    """`postgresql://...` of a running cluster, without a database name."""
+class NoPostgres(Exception):
+    """PostgreSQL is not installed, or cannot be run by this user."""
+
+
+@contextmanager
+def cluster(*, durable: bool = False) -> Iterator[str]:
+    """`postgresql://...` of a running cluster, without a database name. `durable`: commits are on disk, as in production.
+
+    Raises
+    ------
+    NoPostgres
+        It cannot be had here.
+    """
     programs = _programs()
     if programs is None:
-        pytest.skip("PostgreSQL is not installed (initdb and pg_ctl): the same tests ran on SQLite")
+        raise NoPostgres("PostgreSQL is not installed (initdb and pg_ctl)")
     user = _unprivileged_user()
     if os.geteuid() == 0 and user is None:
-        pytest.skip("PostgreSQL does not run as root, and there is no user postgres or nobody")
+        raise NoPostgres("PostgreSQL does not run as root, and there is no user postgres or nobody")
     folder = Path(tempfile.mkdtemp(prefix="winback-postgres-"))
     if user is not None:
         shutil.chown(folder, user)
@@ -59,13 +70,23 @@ def postgres_server() -> Iterator[str]:
 
     data = str(folder / "data")
     run(str(programs / "initdb"), "-D", data, "-U", "winback", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C")
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync={'on' if durable else 'off'}"
     run(str(programs / "pg_ctl"), "-D", data, "-w", "-l", str(folder / "log"), "-o", options, "start")
     try:
         yield f"postgresql://winback@127.0.0.1:{port}"
     finally:
         run(str(programs / "pg_ctl"), "-D", data, "-w", "-m", "immediate", "stop")
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """`cluster` for all tests of a process."""
+    try:
+        with cluster() as url:
+            yield url
+    except NoPostgres as missing:
+        pytest.skip(f"{missing}: the same tests ran on SQLite")
 
 
 @pytest.fixture
