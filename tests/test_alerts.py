@@ -21,6 +21,7 @@ from tests.destinations.conformance.server import LocalProvider, Reply, closed_p
 from winback.alerts import run_failed, tell_changes, watch
 from winback.day import SendingReport, dispatch_due
 from winback.delivery import dispatch
+from winback.delivery.guard import EmailHealth, resume_email
 from winback.destinations.faults import Faults
 from winback.destinations.local import LocalOutbox
 from winback.ledger import Ledger, open_ledger_at
@@ -45,6 +46,44 @@ def verdicts(figures: Figures, known: tuple[str, ...] = ()) -> dict[str, str | N
 
 
 USE = {"email": "smtp"}
+
+
+def test_complaints_are_warned_of_and_a_pause_is_told_until_a_person_ends_it() -> None:
+    warned, paused = "email_complaints:fading", "email_paused:fading"
+
+    def told(health: EmailHealth | None, *known: str) -> dict[str, str | None]:
+        return verdicts(Figures(email=(health,) if health else ()), known)
+
+    assert told(EmailHealth("fading", 3000, level="well")) == {warned: None, paused: None}
+    assert told(EmailHealth("fading", 3000, 0, 3, level="warning", reason="3 complaints")) == {warned: "fading: 3 complaints", paused: None}
+    told_of = told(EmailHealth("fading", 1000, 0, 3, level="limit", reason="3 complaints", paused_at=NOON), warned)
+    assert told_of == {
+        paused: "fading sends no more email: 3 complaints. It stays so until a person runs: winback programs resume fading"
+    }, "the warning is not over because the pause has followed"
+    assert told(EmailHealth("fading", paused_at=NOON), warned, paused).keys() == {paused}, "the window has passed, the pause has not"
+    assert told(None, warned, paused) == {warned: None, paused: None}
+    assert [Condition(key, "").severity for key in (warned, paused)] == ["warning", "error"]
+
+
+def test_a_pause_is_told_once_and_its_end_once(shop: Shop) -> None:
+    shop.ledger.audit("pause_email", actor="winback", subject="fading", now=NOON)
+    for minutes in (0, 1):
+        watch(shop.settings, shop.ledger, shop.warehouse, after=0, stopped={}, now=NOON + timedelta(minutes=minutes), environment={})
+    resume_email(shop.ledger, "fading", by="mia", reason="cleaned", now=NOON + timedelta(minutes=2))
+    for minutes in (3, 4):
+        watch(shop.settings, shop.ledger, shop.warehouse, after=0, stopped={}, now=NOON + timedelta(minutes=minutes), environment={})
+    assert [(row["condition"], row["state"]) for row in shop.ledger.rows("alerts")] == [
+        ("email_paused:fading", "open"),
+        ("email_paused:fading", "closed"),
+    ]
+
+
+def test_email_that_waits_for_a_person_is_not_overdue(shop: Shop) -> None:
+    shop.customer("ann")
+    shop.message("ann")
+    assert read_figures(shop.settings, shop.ledger, shop.warehouse, after=0, stopped={}, now=NOON).overdue == 1
+    shop.ledger.audit("pause_email", actor="winback", subject="lapsing", now=NOON)
+    assert read_figures(shop.settings, shop.ledger, shop.warehouse, after=0, stopped={}, now=NOON).overdue == 0
 
 
 @pytest.mark.parametrize(

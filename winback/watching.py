@@ -14,6 +14,8 @@ import structlog
 
 from winback.deliveries import PUT_BACK
 from winback.delivery.feedback import LOOK_AGAIN
+from winback.delivery.guard import EmailHealth, email_health, email_pauses
+from winback.delivery.rules import Rules
 from winback.destinations import PLATFORMS, lane_of, routes
 from winback.errors import WinbackError
 from winback.ledger import Ledger
@@ -26,6 +28,8 @@ DESTINATION_FAILING = "destination_failing"
 REJECTS = "rejects"
 NOTHING_SENT = "nothing_sent"
 SOURCE_STALE = "source_stale"
+EMAIL_PAUSED = "email_paused"
+EMAIL_COMPLAINTS = "email_complaints"
 
 _OURS = frozenset({"quiet_hours", "capped", LOOK_AGAIN, PUT_BACK})
 """Reasons of outcomes for which no destination was asked."""
@@ -64,7 +68,7 @@ class Condition:
     @property
     def severity(self) -> Literal["error", "warning"]:
         """error: messages that should leave do not."""
-        return "warning" if self.key.partition(":")[0] in (REJECTS, SOURCE_STALE) else "error"
+        return "warning" if self.key.partition(":")[0] in (REJECTS, SOURCE_STALE, EMAIL_COMPLAINTS) else "error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,8 @@ class Figures:
     """What is judged: a dispatch (`lanes`), the 24 hours up to its end (`day`), and what it left behind.
 
     `stopped`: destinations that were given up, with the reason. `overdue`: messages whose time has come and that nobody has tried.
-    `in_use`: {lane: destination}. `stale_after` and `since_last_order` are None where nothing can be said.
+    `in_use`: {lane: destination}. `email`: how each program's email fares. `stale_after` and `since_last_order` are None where
+    nothing can be said.
     """
 
     lanes: tuple[Lane, ...] = ()
@@ -80,6 +85,7 @@ class Figures:
     stopped: Mapping[str, str] = field(default_factory=dict)
     overdue: int = 0
     in_use: Mapping[str, str] = field(default_factory=dict)
+    email: tuple[EmailHealth, ...] = ()
     since_last_order: timedelta | None = None
     stale_after: timedelta | None = None
 
@@ -119,8 +125,11 @@ def judge(figures: Figures, known: Collection[str], *, minimum_tried: int, rejec
         text = f"The source is stale: the last order is {days:.1f} days old ({figures.stale_after.days} are expected at most)"
         is_stale = figures.since_last_order > figures.stale_after
         verdicts[SOURCE_STALE] = Condition(SOURCE_STALE, text) if is_stale else None
+    verdicts |= _email(figures.email)
     for key in known:
         kind, _, name = key.partition(":")
+        if kind in (EMAIL_PAUSED, EMAIL_COMPLAINTS) and name not in {one.program for one in figures.email}:
+            verdicts[key] = None
         # Nobody will ever hear again from what nothing goes through any more.
         if kind == DESTINATION_FAILING and name not in figures.in_use.values() and name not in figures.stopped:
             verdicts[key] = None
@@ -128,6 +137,22 @@ def judge(figures: Figures, known: Collection[str], *, minimum_tried: int, rejec
 
 
 _NO_EVIDENCE = Condition("", "")
+
+
+def _email(programs: Iterable[EmailHealth]) -> dict[str, Condition | None]:
+    """Pauses, and warnings before them. What was warned of is not over because a pause has followed."""
+    verdicts: dict[str, Condition | None] = {}
+    for one in programs:
+        paused, warned = f"{EMAIL_PAUSED}:{one.program}", f"{EMAIL_COMPLAINTS}:{one.program}"
+        if one.paused_at is not None:
+            why = f": {one.reason}" if one.reason else ""
+            act = f"It stays so until a person runs: winback programs resume {one.program}"
+            verdicts[paused] = Condition(paused, f"{one.program} sends no more email{why}. {act}", ("email",))
+            continue
+        verdicts[paused] = None
+        if one.level != "limit":
+            verdicts[warned] = Condition(warned, f"{one.program}: {one.reason}", ("email",)) if one.level == "warning" else None
+    return verdicts
 
 
 def _destination(figures: Figures, name: str, minimum: int) -> Condition | None:
@@ -149,6 +174,8 @@ def lanes_of(key: str, in_use: Mapping[str, str]) -> tuple[str, ...]:
     kind, _, name = key.partition(":")
     if kind == DESTINATION_FAILING:
         return tuple(sorted(lane for lane, destination in in_use.items() if destination == name))
+    if kind in (EMAIL_PAUSED, EMAIL_COMPLAINTS):
+        return ("email",)
     return (name,) if kind == REJECTS else ()
 
 
@@ -237,11 +264,15 @@ def read_figures(
             messages.c.not_before <= now,
             messages.c.expires_at > now,
             messages.c.program.not_in(paused),
+            sa.or_(messages.c.channel != "email", messages.c.program.not_in(list(email_pauses(ledger)))),
             ~sa.exists().where(claims.c.item_id == messages.c.message_id),
             ~sa.exists().where(outcomes.c.item_id == messages.c.message_id),
         )
         overdue = connection.execute(untouched).scalar_one()
-    return Figures(lanes, day, stopped, overdue, routes(settings), _since_last_order(warehouse, now), _stale_after(settings))
+    # What came back during the dispatch counts too.
+    ledger.copy_to_warehouse(warehouse)
+    email = email_health(warehouse, ledger, Rules.in_force(settings), now)
+    return Figures(lanes, day, stopped, overdue, routes(settings), tuple(email), _since_last_order(warehouse, now), _stale_after(settings))
 
 
 def _lanes(connection: sa.Connection, after: int) -> tuple[Lane, ...]:

@@ -79,7 +79,7 @@ def list_programs(as_json: AsJson = False) -> None:
         colour = {"live": "green", "paused": "yellow", "draft": "dim", "retired": "dim"}[row["status"]]
         table.add_row(
             row["name"],
-            f"[{colour}]{row['status']}[/]",
+            f"[{colour}]{row['status']}[/]" + (", [red]email paused[/]" if row["email_paused_at"] else ""),
             row["audience"],
             row["lapse_days"],
             row["cadence"],
@@ -176,6 +176,29 @@ def approve(
         _console().print(f"[green]Approved[/] {name}, version {version}, by {approved_by}.", highlight=False)
 
 
+@app.command("resume")
+def resume(
+    name: Name,
+    reason: Annotated[str, typer.Option("--reason", help="What has changed; stands in the audit trail.")],
+    by: Annotated[str, typer.Option("--by", help="Who resumes; stands in the audit trail.", envvar="USER")],
+    as_json: AsJson = False,
+) -> None:
+    """Let a program send email again that was paused because recipients complained, left or bounced. Counting begins anew."""
+    from winback.clock import utc_now
+    from winback.deliveries import acting_now
+    from winback.delivery.guard import resume_email
+    from winback.ledger import open_ledger
+    from winback.settings import load_settings
+
+    settings = load_settings()
+    with open_ledger(settings) as ledger:
+        paused_at = resume_email(ledger, name, by=by, reason=reason, now=acting_now(settings, ledger, utc_now()))
+    if as_json:
+        _print_json({"program": name, "paused_at": paused_at, "resumed_by": by, "reason": reason})
+    else:
+        _console().print(f"[green]Resumed[/] the email of {name}, paused since {paused_at:%Y-%m-%d %H:%M} UTC.", highlight=False)
+
+
 @contextmanager
 def _ledger_if_any(settings: Settings) -> Iterator[Ledger | None]:
     """The ledger of this home; None where there is none yet (looking at programs makes no state)."""
@@ -198,6 +221,8 @@ def _find(loaded: LoadedPrograms, name: str) -> Program:
 
 
 def _overview(program: Program, loaded: LoadedPrograms, ledger: Ledger | None) -> dict[str, Any]:
+    from winback.delivery.guard import email_pauses
+
     known = ledger.latest_versions().get(program.name) if ledger else None
     if known is None:
         version = "not run yet"
@@ -205,10 +230,12 @@ def _overview(program: Program, loaded: LoadedPrograms, ledger: Ledger | None) -
         version = str(known["version"])
     else:
         version = f"{known['version']}, changed since"
+    paused = email_pauses(ledger).get(program.name) if ledger else None
     channels = dict.fromkeys(channel for step in program.steps for channel in _channels(step))
     return {
         "name": program.name,
         "status": program.status,
+        "email_paused_at": paused,
         "description": program.description,
         "audience": program.audience,
         "lapse_days": _range(program),
