@@ -93,6 +93,10 @@ class Settings(BaseSettings):
         return self.root / "reports"
 
     @property
+    def dashboards(self) -> Path:
+        return self.root / "dashboards"
+
+    @property
     def dagster_home(self) -> Path:
         return self.root / "dagster"
 
