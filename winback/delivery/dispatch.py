@@ -308,12 +308,14 @@ class _Lane:
         pool = ThreadPoolExecutor(self.can.concurrency, thread_name_prefix=self.label) if self.can.concurrency > 1 else None
         under_way: deque[_Batch] = deque()
         try:
-            for after in range(0, end, size):
-                if self.circuit.is_open:
-                    break
+            # Read in larger parts than are claimed: each reading looks through the queue.
+            page = max(size, CLAIMED_AT_ONCE)
+            for after in range(0, end, page):
                 with self.run.lock:
-                    items = self.queue.page(self.kind, self.name, after, size)
+                    items = self.queue.page(self.kind, self.name, after, page)
                 for portion in _portions(items, size):
+                    if self.circuit.is_open:
+                        return
                     under_way.append(self._begin(portion, pool))
                     if len(under_way) > (1 if pool else 0):
                         self._record(under_way.popleft())
@@ -573,6 +575,8 @@ def _portions(items: list[Item], size: int) -> Iterator[list[Item]]:
 
 
 def _halvings(item: Item) -> int:
+    if item.row.get("last_reason") == AUDIENCE_TOO_SMALL and item.row["operation"] == AudienceOperation.ADD:
+        return 0  # Nothing is wrong with them, and fewer would be refused for certain.
     return 2 * item.attempts if item.in_doubt else 2 * max(0, item.attempts - 2)
 
 
