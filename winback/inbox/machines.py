@@ -7,6 +7,7 @@ several links within seconds of delivery are judged later, in the warehouse, whe
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 # Apple Mail Privacy Protection loads every image of every mail with exactly this, read or not (support.apple.com/en-us/102651).
 _PRIVACY_PROXY = "Mozilla/5.0"
@@ -29,6 +30,7 @@ _SCANNERS = re.compile(
 )
 
 
+@lru_cache(maxsize=4096)
 def is_machine(user_agent: str | None) -> bool:
     """Whether a user agent is that of a privacy proxy, a scanner or a program. Unknown is not: False."""
     if not user_agent:

@@ -219,10 +219,16 @@ def _lifts(
         if event.event_type == "resubscribed"
     ]
     wishes = [row for row in refusals if row["reason"] == UNSUBSCRIBED]
+    known_returns = _returns(writer, wishes)
     pairs = [(row, one) for one in new_returns for row in _standing(writer, one)]
-    pairs += [(row, one) for row in wishes for one in _returns(writer, row)]
+    pairs += [(row, one) for row in wishes for key in _keys(row) for one in known_returns.get(key, ())]
     lifted = {row["suppression_id"]: row for row, one in pairs if one.ends(row)}
     return [{**row, "operation": "lift", "recorded_at": now} for row in lifted.values()]
+
+
+def _keys(row: dict[str, Any]) -> list[tuple[str, str]]:
+    """Whom a suppression is about, as address and as customer."""
+    return [(name, row[name]) for name in ("address_hash", "customer_id") if row[name] is not None]
 
 
 def _standing(writer: Writer, one: _Return) -> list[dict[str, Any]]:
@@ -237,20 +243,25 @@ def _standing(writer: Writer, one: _Return) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def _returns(writer: Writer, refusal: dict[str, Any]) -> list[_Return]:
-    """Resubscriptions on record of the person or address that refuses."""
+def _returns(writer: Writer, refusals: Sequence[dict[str, Any]]) -> dict[tuple[str, str], list[_Return]]:
+    """Resubscriptions on record of the addresses and customers that refuse."""
     table = delivery_events
     # Spelled out: SQLite uses the partial index only where the query repeats its condition.
     returned = sa.text("delivery_events.event_type = 'resubscribed'")
-    columns = (table.c.address_hash, table.c.channel, table.c.occurred_at)
-    found: list[_Return] = []
-    if refusal["address_hash"] is not None:
-        query = sa.select(*columns).where(returned, table.c.address_hash == refusal["address_hash"])
-        found += [_Return(row[0], None, row[1], row[2]) for row in writer.connection.execute(query)]
-    if refusal["customer_id"] is not None:
-        theirs = sa.select(messages.c.message_id).where(messages.c.customer_id == refusal["customer_id"])
-        query = sa.select(*columns).where(returned, table.c.message_id.in_(theirs))
-        found += [_Return(row[0], refusal["customer_id"], row[1], row[2]) for row in writer.connection.execute(query)]
+    found: dict[tuple[str, str], list[_Return]] = {}
+    keys = sorted({key for row in refusals for key in _keys(row)})
+    for chunk in _chunks([value for name, value in keys if name == "address_hash"]):
+        query = sa.select(table.c.address_hash, table.c.channel, table.c.occurred_at).where(returned, table.c.address_hash.in_(chunk))
+        for address, channel, at in writer.connection.execute(query):
+            found.setdefault(("address_hash", address), []).append(_Return(address, None, channel, at))
+    for chunk in _chunks([value for name, value in keys if name == "customer_id"]):
+        query = (
+            sa.select(messages.c.customer_id, table.c.address_hash, table.c.channel, table.c.occurred_at)
+            .join_from(messages, table, messages.c.message_id == table.c.message_id)
+            .where(returned, messages.c.customer_id.in_(chunk))
+        )
+        for customer, address, channel, at in writer.connection.execute(query):
+            found.setdefault(("customer_id", customer), []).append(_Return(address, customer, channel, at))
     return found
 
 
