@@ -21,6 +21,7 @@ from winback.delivery.guard import email_pauses
 from winback.delivery.hours import SendingPolicy
 from winback.delivery.rules import Rules
 from winback.destinations import LISTS
+from winback.destinations.base import AUDIENCE_TOO_SMALL
 from winback.ledger import Ledger
 from winback.ledger.tables import audit_trail, claims, outcomes
 
@@ -193,7 +194,7 @@ class Queue:
             ),
             answered as (
                 select item_id, max(attempt) as attempts,
-                    arg_max({{'outcome': outcome, 'retry_at': retry_at, 'provider_id': provider_id}}, attempt) as latest
+                    arg_max({{'outcome': outcome, 'retry_at': retry_at, 'provider_id': provider_id, 'reason': reason}}, attempt) as latest
                 from ledger.outcomes
                 where item_id in (select {key} from items)
                 group by item_id
@@ -212,7 +213,8 @@ class Queue:
                         else 'deferred'
                     end as state,
                     answered.latest.provider_id as provider_id,
-                    answered.latest.retry_at as retry_at
+                    answered.latest.retry_at as retry_at,
+                    answered.latest.reason as last_reason
                     {"" if is_message else ", items.as_of as not_before"}
                 from items
                 left join claimed on claimed.item_id = items.{key}
@@ -628,6 +630,7 @@ where turned.judgement <> 'in_flight'
 order by turned.channel, position
 """
 
+
 _CHANGE_QUEUE = f"""
 create or replace temp table {CHANGES} as
 with versions as ({_VERSIONS}),
@@ -645,6 +648,9 @@ opened as (
     from winback_change_states
     window member as (partition by platform, audience, customer_id order by seq)
 ),
+growing as (
+    select distinct platform, audience from opened where operation = 'add' and is_first and state not in ('waiting', 'in_flight')
+),
 due as (
     select opened.*, if(opened.platform in ({_LISTS}), 'email', 'ads') as consent_channel,
         entered.latest.anchor_at as anchor_at, entered.latest.enrolled_at as enrolled_at, statuses.status as program_status,
@@ -654,8 +660,14 @@ due as (
     left join entered on entered.program = opened.program and entered.customer_id = opened.customer_id
     left join versions on versions.program = opened.program and versions.version = entered.latest.version
     left join winback_program_statuses as statuses on statuses.program = opened.program
+    left join growing on growing.platform = opened.platform and growing.audience = opened.audience
     where opened.state <> 'in_flight'
-        and (opened.state <> 'waiting' or (opened.is_superseded and opened.operation = 'add'))
+        and (
+            opened.state <> 'waiting'
+            or (opened.is_superseded and opened.operation = 'add')
+            -- Those who were too few wait for each other: whoever comes next may make them enough.
+            or (opened.operation = 'add' and opened.last_reason = '{AUDIENCE_TOO_SMALL}' and growing.audience is not null)
+        )
         -- What was asked for one member is done in order: a remove waits until the add before it has ended one way or the other.
         and opened.is_first
 ),
@@ -699,6 +711,7 @@ select
         partition by judged.platform order by {_DEADLY.format("judged")}, judged.audience, judged.operation desc, judged.seq
     ) as position,
     judged.platform, judged.audience, judged.program, judged.customer_id, judged.operation, judged.identifiers, judged.as_of,
+    judged.last_reason,
     contacts.email, contacts.phone, contacts.first_name, contacts.last_name, contacts.country
 from judged
 left join contacts on contacts.customer_id = judged.customer_id
