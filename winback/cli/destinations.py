@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from winback.destinations.checking import DestinationView
+    from winback.settings import Settings
 
 app = typer.Typer(help="Where messages and audience changes go: destinations.yml.", no_args_is_help=True)
 
@@ -45,10 +46,13 @@ def check(as_json: AsJson = False) -> None:
     errors = _console(error=True)
     with errors.status("asking") as status, listening(status.update):
         checked = [probe(settings, one) for one in views(settings) if one.is_configured]
-    failed = [one for one in checked if one.live and not one.ok]
+    missing = _missing(settings)
+    failed = [one for one in checked if one.live and not one.ok] or missing
     if as_json:
-        _print_json({"ok": not failed, "destinations": [one.as_dict() for one in checked]})
+        _print_json({"ok": not failed, "destinations": [one.as_dict() for one in checked], "missing": missing})
     else:
+        from rich.markup import escape
+
         console = _console()
         for one in checked:
             colour, word = ("green", "works") if one.ok else ("red", "fails") if one.live else ("yellow", "fails")
@@ -56,9 +60,20 @@ def check(as_json: AsJson = False) -> None:
             console.print(f"[bold {colour}]{word}[/] {one.name}{live}")
             console.print(f"  {one.told}", markup=False)
             console.print(f"  {one.abilities()}", style="dim", markup=False)
+        for message in missing:
+            console.print(f"[bold red]missing[/] {escape(message)}")
         _say_rest(console, settings.clock, checked)
     if failed:
         raise typer.Exit(1)
+
+
+def _missing(settings: Settings) -> list[str]:
+    """Ids that live programs need and destinations.yml does not have. What is wrong in programs/ itself is for `winback programs check`."""
+    from winback.destinations.checking import gaps
+    from winback.programs import valid_programs
+
+    wanted = {program.name: program.platforms for program in valid_programs(settings) if program.status == "live"}
+    return [gap.message for gap in gaps(settings, wanted)]
 
 
 def _table(console: Console, found: list[DestinationView]) -> None:

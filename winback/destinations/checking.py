@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from winback.destinations import can, context_for
+from winback.destinations import PLATFORMS, can, channel_of, context_for
 from winback.destinations.base import Channel
-from winback.destinations.config import Context, installed, load_destinations
+from winback.destinations.config import FILE_NAME, Context, installed, line_of, load_destinations
 from winback.errors import InDoubt, RejectItem, RetryLater, WinbackError
 from winback.progress import tell
 from winback.settings import Settings
@@ -88,15 +89,57 @@ def views(settings: Settings) -> list[DestinationView]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A program that uses a live platform for which destinations.yml has no id: its changes would wait. `message` names file and line."""
+
+    program: str
+    platform: str
+    destination: str
+    message: str
+
+
+def gaps(settings: Settings, wanted: Mapping[str, Iterable[str]]) -> list[Gap]:
+    """What destinations.yml lacks for the platforms that programs name: `wanted` is {program: platforms}. Asks nobody.
+
+    Raises
+    ------
+    BadConfig
+        destinations.yml is wrong: all problems.
+    """
+    config = load_destinations(settings.project)
+    found = []
+    for program, platforms in wanted.items():
+        for platform in platforms:
+            name, channel = PLATFORMS[platform], channel_of(platform)
+            keys = config.configs.get(name)
+            if keys is None or not keys.audience_key or not config.is_live(channel) or name not in config.names(channel):
+                continue
+            if program not in getattr(keys, keys.audience_key):
+                line = line_of(config.file, "destinations", name, keys.audience_key)
+                what = f"{config.file.name}:{line}: destinations.{name}.{keys.audience_key}"
+                found.append(Gap(program, platform, name, f"{what}: no id for the program {program}, which uses {platform}; add it"))
+    return found
+
+
 def probe(settings: Settings, view: DestinationView, environment: Mapping[str, str] | None = None) -> DestinationView:
     """The view with the provider's answer. `environment` holds the secrets (default: that of this process)."""
     tell(f"asking {view.name}")
     try:
         return replace(view, ok=True, told=_ask(settings, view.name, context_for(settings, environment=environment)))
     except WinbackError as problem:
-        return replace(view, ok=False, told=str(problem))
+        return replace(view, ok=False, told=_with_line(settings, view.name, str(problem)))
     except (RetryLater, RejectItem, InDoubt) as problem:
         return replace(view, ok=False, told=problem.reason)
+
+
+def _with_line(settings: Settings, name: str, text: str) -> str:
+    """The text of a problem of a destination's key, with the line of that key."""
+    match = re.match(rf"{re.escape(FILE_NAME)}: ({name})\.(\w+):", text)
+    file = settings.project / FILE_NAME
+    if match is None or not file.is_file():
+        return text
+    return text.replace(f"{FILE_NAME}:", f"{FILE_NAME}:{line_of(file, 'destinations', match[1], match[2])}:", 1)
 
 
 def _ask(settings: Settings, name: str, context: Context) -> str:

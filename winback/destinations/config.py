@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -47,9 +47,14 @@ _Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?
 
 
 class DestinationConfig(BaseModel):
-    """Keys of one destination. Subclass it as `Config` in the destination's module."""
+    """Keys of one destination. Subclass it as `Config` in the destination's module.
+
+    `audience_key`: the key under which every program that uses the platform needs an id; "" where it needs none.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    audience_key: ClassVar[str] = ""
 
 
 class HttpConfig(DestinationConfig):
@@ -310,6 +315,15 @@ def _module(name: str) -> ModuleType:
     return importlib.import_module(f"winback.destinations.{name}")
 
 
+def line_of(file: Path, *place: str) -> int:
+    """The line of a key of the file, or of the nearest key above it that is there."""
+    reader = _Reader(file.name)
+    root = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    if root is not None:
+        reader.plain(root, ())
+    return reader.line(place)
+
+
 class _Reader:
     """Collects problems, each with the line of the key it is about."""
 
@@ -350,8 +364,11 @@ class _Reader:
                 self.problem(at, _explain(model, error["type"], error["loc"], error["input"], error["msg"]))
         return None
 
+    def line(self, place: tuple[Any, ...]) -> int:
+        return next((self._lines[place[:length]] for length in range(len(place), -1, -1) if place[:length] in self._lines), 1)
+
     def problem(self, place: tuple[Any, ...], text: str) -> None:
-        line = next((self._lines[place[:length]] for length in range(len(place), -1, -1) if place[:length] in self._lines), 1)
+        line = self.line(place)
         self._problems.append((line, f"{self._file}:{line}: {'.'.join(str(part) for part in place)}: {text}"))
 
     def finish(self) -> None:

@@ -88,6 +88,8 @@ Consent = Literal["granted", "denied", "unspecified"]
 class Config(HttpConfig):
     """Keys of `google_data_manager` in destinations.yml."""
 
+    audience_key: ClassVar[str] = "audiences"
+
     base_url: WebAddress = "https://datamanager.googleapis.com"
     service_account_env: EnvName = Field(
         "GOOGLE_SERVICE_ACCOUNT", description="Environment variable with the service account key: its JSON, or the path of the JSON file"

@@ -64,6 +64,8 @@ ListId = Annotated[str, Field(pattern=r"^[A-Za-z0-9]{4,20}$")]
 class Config(HttpConfig):
     """Keys of `klaviyo` in destinations.yml."""
 
+    audience_key: ClassVar[str] = "lists"
+
     base_url: WebAddress = "https://a.klaviyo.com"
     api_key_env: EnvName = Field(
         "KLAVIYO_API_KEY", description="Environment variable with a private key (scopes profiles, lists: read and write; events: write)"

@@ -48,6 +48,8 @@ _STOP: Mapping[int, str] = {
 class Config(HttpConfig):
     """Keys of `meta` in destinations.yml."""
 
+    audience_key: ClassVar[str] = "audiences"
+
     base_url: WebAddress = "https://graph.facebook.com/v24.0"
     access_token_env: EnvName = Field("META_ACCESS_TOKEN", description="Environment variable with a system user's token (ads_management)")
     app_secret_env: EnvName | None = Field(

@@ -1,6 +1,6 @@
 """What marketing decides: programs, messages and brand. See docs/programs.md."""
 
-from winback.programs.checking import LoadedPrograms, brand_of, check, load_programs
+from winback.programs.checking import LoadedPrograms, brand_of, check, load_programs, valid_programs
 from winback.programs.json_schemas import json_schema
 from winback.programs.problems import Problem
 from winback.programs.rendering import render
@@ -30,5 +30,6 @@ __all__ = [
     "load_programs",
     "render",
     "sync",
+    "valid_programs",
     "write_tables",
 ]

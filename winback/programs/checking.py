@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import available_timezones
 
+from winback.destinations.config import FILE_NAME
 from winback.errors import BadConfig
 from winback.programs.history import check_history
 from winback.programs.parsing import parse, parse_rest
@@ -39,7 +40,34 @@ def check(settings: Settings, ledger: Ledger | None = None) -> list[Problem]:
 
     With a ledger, also what its history forbids: deleting a program that has enrolled someone, or making a live one a draft.
     """
-    return _load(settings, ledger)[1]
+    return sorted({*_load(settings, ledger)[1], *_without_id(settings)})
+
+
+def valid_programs(settings: Settings) -> list[Program]:
+    """The programs whose files can be read as programs, whatever else is wrong with them."""
+    around = surroundings(settings)
+    found = (parse(Program, read_yaml(path, around.name(path))) for path in program_files(around.folder))
+    return [program for program in found if program is not None]
+
+
+def _without_id(settings: Settings) -> Iterable[Problem]:
+    """Warnings, as the program may run: where its audience or list has no id, only that waits."""
+    from winback.destinations.checking import gaps
+
+    around = surroundings(settings)
+    for path in program_files(around.folder):
+        source = read_yaml(path, around.name(path))
+        program = parse(Program, source)
+        if program is None or program.status != "live":
+            continue
+        try:
+            missing = gaps(settings, {program.name: program.platforms})
+        except BadConfig as problem:
+            yield from (Problem(FILE_NAME, 0, "", line, "warning") for line in str(problem).splitlines())
+            return
+        for gap in missing:
+            key = "lists" if gap.platform in program.lists else "ad_audiences"
+            yield Problem(source.file, source.line((key,)), key, f"found {found(gap.platform)}, and {gap.message}", "warning")
 
 
 def load_programs(settings: Settings, ledger: Ledger | None = None) -> LoadedPrograms:

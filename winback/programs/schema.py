@@ -157,6 +157,11 @@ class Program(Part):
     measure: Measure = Field(default_factory=Measure, description="How the result is counted")
 
     @property
+    def platforms(self) -> list[str]:
+        """Where an audience or a list of the program is kept."""
+        return [*self.ad_audiences, *self.lists]
+
+    @property
     def every(self) -> str:
         return self.cadence if isinstance(self.cadence, str) else self.cadence.every
 
