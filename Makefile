@@ -13,7 +13,7 @@ help: ## list the commands
 run: .venv/installed ## run the demo: 15 days on real baskets (DATA=folder for your own files, DATE=, DAYS=, MAPPING=)
 	@$(RUN) winback run $(SOURCE) $(if $(DATE),--date $(DATE)) $(if $(DAYS),--days $(DAYS)) $(if $(MAPPING),--mapping $(MAPPING))
 
-serve: .venv/installed ## open the Dagster UI on the state of the last run (PORT=3000)
+serve: .venv/installed ## open the Dagster UI and the dashboard on the state of the last run (PORT=3000)
 	@$(RUN) winback serve $(if $(PORT),--port $(PORT))
 
 preview: .venv/installed ## what a program's file would do as it stands (PROGRAM=name); nothing is sent

@@ -47,3 +47,18 @@ def report(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
     return dg.MaterializeResult(
         metadata={"report": dg.MetadataValue.md(day.markdown), "file": dg.MetadataValue.path(str(day.html_path)), **day.numbers}
     )
+
+
+@dg.asset(
+    group_name="outputs",
+    deps=[published],
+    partitions_def=DAYS,
+    backfill_policy=ONE_DAY_A_RUN,
+    description="What was really won back: one HTML file over the published marts that opens anywhere. `winback dashboard` shows it.",
+)
+def dashboard(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+    from winback.dashboard import write_dashboard
+
+    with told_plainly():
+        made = write_dashboard(load_settings(), as_of(context))
+    return dg.MaterializeResult(metadata={"file": dg.MetadataValue.path(str(made.path)), "bytes": made.size, **made.rows})

@@ -65,7 +65,7 @@ def test_jobs_run_when_they_should(definitions: dg.Definitions) -> None:
     assert {sensor.name for sensor in repository.sensor_defs} == {"new_files", "on_run_failure"}
     daily = {key.path[-1] for key in definitions.resolve_job_def("daily").asset_layer.executable_asset_keys}
     hourly = {key.path[-1] for key in definitions.resolve_job_def("hourly").asset_layer.executable_asset_keys}
-    assert {"orders", "journey_actions", "plan", "applied", "sent", "published", "report"} <= daily
+    assert {"orders", "journey_actions", "plan", "applied", "sent", "published", "report", "dashboard"} <= daily
     assert {"orders", "sent"} <= hourly
     assert not {"plan", "applied", "journey_actions"} & hourly
 
@@ -73,7 +73,7 @@ def test_jobs_run_when_they_should(definitions: dg.Definitions) -> None:
 def test_one_at_a_time_opens_the_warehouse(definitions: dg.Definitions) -> None:
     pools = {node.name: node.definition.pool for node in definitions.resolve_job_def("daily").nodes}  # type: ignore[attr-defined]
 
-    assert pools == dict.fromkeys(OPENS_THE_WAREHOUSE, "warehouse")
+    assert pools == dict.fromkeys(OPENS_THE_WAREHOUSE, "warehouse") | {"dashboard": None}, "the dashboard reads what is published"
 
 
 def test_blocking_checks_block(definitions: dg.Definitions) -> None:

@@ -97,7 +97,8 @@ def look() -> str:
 
 def content_policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
     """The content security policy of a page that holds exactly these scripts and style sheets and may ask for nothing."""
-    return f"default-src 'none'; script-src {_hashes(scripts)}; style-src {_hashes(styles)}; img-src data:; base-uri 'none'; form-action 'none'"
+    allowed = f"script-src {_hashes(scripts)}; style-src {_hashes(styles)}; img-src data:"
+    return f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
 
 
 def embedded(data: Any) -> str:

@@ -11,7 +11,7 @@ const charts = (() => {
   const numbers = (options) => { const f = new Intl.NumberFormat(LOCALE, options); return (v) => f.format(v); };
   const whole = numbers({ maximumFractionDigits: 0 }), tenth = numbers({ minimumFractionDigits: 1, maximumFractionDigits: 1 });
   const exact = numbers({ maximumFractionDigits: 2 }), short = numbers({ notation: "compact", maximumFractionDigits: 1 });
-  const signed = (f) => (v) => (v > 0 ? "+" : v < 0 ? "−" : "") + f(Math.abs(v));
+  const signed = (f) => (v) => (f(Math.abs(v)) === f(0) ? "" : v > 0 ? "+" : "−") + f(Math.abs(v));
   const money = (options) => (v) => new Intl.NumberFormat(LOCALE, { ...(currency ? { style: "currency", currency } : {}), ...options }).format(v);
   const percent = (least, most = least) => numbers({ style: "percent", minimumFractionDigits: least, maximumFractionDigits: most });
   const rounded = (v) => money(Math.abs(v) < 1000 ? { minimumFractionDigits: 2, maximumFractionDigits: 2 } : { maximumFractionDigits: 0 })(v);
@@ -21,7 +21,7 @@ const charts = (() => {
     percent: [(v) => percent(1)(v / 100), (v) => percent(0, 2)(v / 100)],
     points: [(v) => signed(tenth)(v) + " pp", (v) => signed(exact)(v)],
     money: [rounded, money({ notation: "compact", maximumFractionDigits: 1 })],
-    gain: [(v) => (v > 0 ? "+" : v < 0 ? "−" : "") + rounded(Math.abs(v)), (v) => money({ notation: "compact", maximumFractionDigits: 1 })(v)],
+    gain: [(v) => signed(rounded)(v), (v) => money({ notation: "compact", maximumFractionDigits: 1 })(v)],
     number: [exact, exact],
   };
   const show = (unit, value) => (value === null || value === undefined || Number.isNaN(value) ? "–" : units[unit][0](value));

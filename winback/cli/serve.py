@@ -1,4 +1,4 @@
-"""`winback serve`: the Dagster UI on this home's state."""
+"""`winback serve`: the Dagster UI on this home's state, and the dashboard beside it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,18 @@ from typing import Annotated
 
 import typer
 
+from winback.cli.dashboard import DASHBOARD_PORT
+
 
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 3000,
+    dashboard_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the dashboard on this machine; 0: without it.")
+    ] = DASHBOARD_PORT,
 ) -> None:
-    """Open the Dagster UI: assets, checks, runs, schedules and the daily report."""
+    """Open the Dagster UI (assets, checks, runs, schedules, the daily report) and the dashboard of what was won back."""
+    from winback.cli.beside import start_beside
     from winback.home import prepare_home
     from winback.settings import PROJECT_ROOT, load_settings
 
@@ -23,6 +29,8 @@ def serve(
     environment = os.environ | settings.dagster_environment()
     # Two servers on a fresh Dagster home would each create its database: make it once, first.
     subprocess.run([sys.executable, "-m", "dagster", "instance", "migrate"], env=environment, check=True, stdout=subprocess.DEVNULL)
+    if dashboard_port:
+        start_beside(environment, "dashboard", "--no-browser", "--port", str(dashboard_port))
     typer.echo(f"Dagster UI: http://{host}:{port}  (state: {settings.root}; stop with Ctrl+C)")
     command = [sys.executable, "-m", "dagster", "dev", "-w", "workspace.yaml", "-h", host, "-p", str(port)]
     os.chdir(PROJECT_ROOT)

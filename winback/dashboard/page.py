@@ -12,6 +12,7 @@ from typing import Any
 
 from winback import charts
 from winback.dashboard.figures import Figures, Table, gather, open_published
+from winback.errors import BadInput
 from winback.settings import Settings
 
 _PAGE = Path(__file__).parent / "page"
@@ -28,16 +29,23 @@ class Dashboard:
     rows: dict[str, int]
 
 
-def write_dashboard(settings: Settings) -> Dashboard:
+def write_dashboard(settings: Settings, as_of: datetime | None = None) -> Dashboard:
     """Make the dashboard of what is published, as `dashboards/<as_of date>.html`, replacing an earlier one of the day.
+
+    Parameters
+    ----------
+    as_of
+        The day that must be the published one; default: whichever is.
 
     Raises
     ------
     BadInput
-        Nothing has been published, or by a version of winback without these marts.
+        Nothing has been published, or another day, or by a version of winback without these marts.
     """
     with open_published(settings) as connection:
         figures = gather(connection)
+    if as_of is not None and figures.as_of != as_of:
+        raise BadInput(f"The published marts are of {figures.as_of:%Y-%m-%d %H:%M}, not of {as_of:%Y-%m-%d %H:%M}: publish that day first.")
     settings.dashboards.mkdir(parents=True, exist_ok=True)
     path = settings.dashboards / f"{figures.as_of:%Y-%m-%d}.html"
     new = path.with_name(f".{path.name}.{os.getpid()}")

@@ -17,6 +17,8 @@
   const DAY = 86400000;
   const add = (iso, days) => new Date(Date.parse(iso) + days * DAY).toISOString().slice(0, 10);
   const plain = (name) => String(name).replace(/_/g, " ");
+  const monday = (iso) => add(iso, -((new Date(iso).getUTCDay() + 6) % 7));
+  const weekIsOver = (week) => add(week, 7) <= data.asOf;
   const unique = (values) => [...new Set(values)].filter((v) => v !== null && v !== undefined).sort();
   const share = (part, all) => (all ? 100 * part / all : null);
   const total = (list, column) => sum(list.map((r) => r[column]));
@@ -146,14 +148,13 @@
     const cube = inWindow(), days = unique(cube.map((r) => r.ordered_on));
     const span = days.length ? (Date.parse(days.at(-1)) - Date.parse(days[0])) / DAY + 1 : 0;
     const grain = data.datesJoined !== "day" ? data.datesJoined : span > 62 ? "week" : "day";
-    const monday = (iso) => add(iso, -((new Date(iso).getUTCDay() + 6) % 7));
     const bucket = (iso) => (grain === "week" ? monday(iso) : iso);
     const groups = grouped(cube, (r) => bucket(r.ordered_on)), channels = unique(cube.map((r) => r.channel)), buckets = [];
     if (days.length && grain !== "month") for (let d = bucket(days[0]); d <= bucket(days.at(-1)); d = add(d, grain === "week" ? 7 : 1)) buckets.push(d);
     else buckets.push(...unique([...groups.keys()]));
     return figure({ title: "Attributed revenue over time", of: `Net revenue of orders less than ${windowed()} after their latest message, by ${grain} of order and channel of that message.`, filters: ["program", "brand", "channel", "dates"], empty: cube.length ? "" : "No order followed a message within this window.",
       chart: { kind: "columns", unit: "money", across: grain, measure: "attributed revenue", series: channels.map((c, i) => ({ name: plain(c), style: styled(c, i) })),
-        rows: buckets.map((b) => ({ label: grain === "month" ? dates.month(b) : dates.long(b), tick: grain === "month" ? dates.month(b) : dates.short(b), values: channels.map((c) => total((groups.get(b) || []).filter((r) => r.channel === c), "revenue")) })) } });
+        rows: buckets.map((b) => ({ label: grain === "month" ? dates.month(b) : dates.long(b), tick: grain === "month" ? dates.month(b) : dates.short(b), pale: grain === "week" && !weekIsOver(b), values: channels.map((c) => total((groups.get(b) || []).filter((r) => r.channel === c), "revenue")) })), paleMeans: "immature: the week is not over" } });
   }
   function attributedByWindow() {
     const cube = kept(rows.cube, { date: "ordered_on" }), per = new Array(data.longestHours + 1).fill(0);
@@ -302,7 +303,8 @@
     const size = (d, t) => total((byDay.get(d) || []).filter((r) => r.tier === t), "customers");
     const order = Object.fromEntries(TIERS.map(([t], i) => [t, i]));
     const pairs = [...grouped(moves, (r) => `${r.from_tier}|${r.to_tier}`).values()].map((g) => [g[0].from_tier, g[0].to_tier, total(g, "customers")]).sort((a, b) => b[2] - a[2]);
-    const weeks = grouped(moves.filter((r) => r.from_tier in order && r.to_tier in order), (r) => add(r.date, -((new Date(r.date).getUTCDay() + 6) % 7)));
+    const weeks = grouped(moves.filter((r) => r.from_tier in order && r.to_tier in order), (r) => monday(r.date));
+    for (const week of [...weeks.keys()]) if (!weekIsOver(week) || week < days[0]) weeks.delete(week);
     const span = days.length ? `${dates.long(days[0])} to ${dates.long(days.at(-1))}` : "";
     const last = days.at(-1);
     return `<h1 tabindex="-1">Tiers over time</h1><p>Every customer is in one tier, by days since the last order, open, click, visit or use by a person.</p>` +
@@ -312,7 +314,7 @@
         chart: { kind: "lines", unit: "count", across: "date", strides: [1, 7, 14, 28, 56], ticks: days.map(dates.long), series: names.map(([t, style]) => ({ name: plain(t), style, values: days.map((d) => size(d, t)) })) } }) +
       figure({ title: "Who moved", of: `Moves between tiers, customers counted once per move. ${span}`, filters: ["brand", "dates"], empty: pairs.length ? "" : "Nobody moved in these dates.",
         chart: { kind: "bars", unit: "count", across: "move", measure: "moves", rows: pairs.map(([a, b, n]) => ({ label: a === "(new)" ? `new: ${plain(b)}` : `${plain(a)} → ${plain(b)}`, values: [n], style: order[b] < order[a] ? "s0" : order[b] > order[a] ? "s1" : "s2" })) } }) +
-      figure({ title: "Up and down, by week", of: "Moves towards active beside moves away from it, by week of the move.", filters: ["brand", "dates"], empty: weeks.size ? "" : "Nobody moved in these dates.",
+      figure({ title: "Up and down, by week", of: "Moves towards active beside moves away from it, by whole week of the move.", filters: ["brand", "dates"], empty: weeks.size ? "" : "No whole week in these dates.",
         chart: { kind: "lines", unit: "count", across: "week of", ticks: [...weeks.keys()].sort().map(dates.long), series: [["towards active", "s0", (r) => order[r.to_tier] < order[r.from_tier]], ["away from active", "s1", (r) => order[r.to_tier] > order[r.from_tier]]].map(([name, style, f]) => ({ name, style, dashed: style === "s1", values: [...weeks.keys()].sort().map((w) => total(weeks.get(w).filter(f), "customers")) })) } }) + "</div>";
   }
 
@@ -332,14 +334,14 @@
 
   function deliverability() {
     const list = kept(rows.deliverability, { date: "date" }), groups = grouped(list, (r) => r.channel), channels = unique(list.map((r) => r.channel)), days = unique(list.map((r) => r.date));
-    const long = days.length > 62, bucket = (d) => (long ? add(d, -((new Date(d).getUTCDay() + 6) % 7)) : d), times = unique(days.map(bucket)), byTime = grouped(list, (r) => bucket(r.date));
+    const long = days.length > 62, bucket = (d) => (long ? monday(d) : d), times = unique(days.map(bucket)), byTime = grouped(list, (r) => bucket(r.date));
     const rate = (column, over) => times.map((t) => share(total(byTime.get(t), column), total(byTime.get(t), over)));
     const grain = long ? "week" : "day", nothing = list.length ? "" : rows.deliverability.length ? "No message was sent with these filters." : "No message has been sent yet.";
     const lines = (title, of, series) => figure({ title, of, filters: ["program", "brand", "channel", "dates"], empty: nothing, chart: { kind: "lines", unit: "percent", across: grain, ticks: times.map(dates.long), series: series.map(([name, style, column, over]) => ({ name, style, values: rate(column, over), dashed: style === "s1" })) } });
     return `<h1 tabindex="-1">Deliverability</h1><p>What providers said about our messages. Opens and clicks by machines are left out.</p><div class="grid">` +
       listing({ title: "By channel", of: "Delivered and bounced: of sent. Read, clicked, unsubscribed and complained: of delivered.", filters: ["program", "brand", "channel", "dates"], empty: nothing, headings: ["channel", "sent", "delivered", "read", "clicked", "bounced", "unsubscribed", "complained"],
         body: channels.map((c) => { const g = groups.get(c), n = (k) => total(g, k), of = (k, all) => cell("percent", share(n(k), n(all))); return [plain(c), n("sent"), of("delivered", "sent"), of("read", "delivered"), of("clicked", "delivered"), of("bounced", "sent"), of("unsubscribed", "delivered"), of("complained", "delivered")]; }) }) +
-      figure({ title: "Messages sent", of: `Accepted by providers, by ${grain} of sending and channel.`, full: true, filters: ["program", "brand", "channel", "dates"], empty: nothing, chart: { kind: "columns", unit: "count", across: grain, measure: "messages", series: channels.map((c, i) => ({ name: plain(c), style: styled(c, i) })), rows: times.map((t) => ({ label: dates.long(t), tick: dates.short(t), values: channels.map((c) => total(byTime.get(t).filter((r) => r.channel === c), "sent")) })) } }) +
+      figure({ title: "Messages sent", of: `Accepted by providers, by ${grain} of sending and channel.`, full: true, filters: ["program", "brand", "channel", "dates"], empty: nothing, chart: { kind: "columns", unit: "count", across: grain, measure: "messages", paleMeans: "immature: the week is not over", series: channels.map((c, i) => ({ name: plain(c), style: styled(c, i) })), rows: times.map((t) => ({ label: dates.long(t), tick: dates.short(t), pale: long && !weekIsOver(t), values: channels.map((c) => total(byTime.get(t).filter((r) => r.channel === c), "sent")) })) } }) +
       lines("Trouble", `Bounced: of sent. Unsubscribed and complained: of delivered. By ${grain} of sending.`, [["bounced", "s5", "bounced", "sent"], ["unsubscribed", "s1", "unsubscribed", "delivered"], ["complained", "s4", "complained", "delivered"]]) +
       lines("Interest", `People who read and clicked, of delivered, by ${grain} of sending.`, [["read", "s0", "read", "delivered"], ["clicked", "s1", "clicked", "delivered"]]) + "</div>";
   }
@@ -392,7 +394,7 @@
     const options = (values, chosen, all, name = plain) => `<option value="">${all}</option>` + values.map((v) => `<option value="${escape(v)}"${String(v) === String(chosen) ? " selected" : ""}>${escape(name(v))}</option>`).join("");
     const versions = rows.programs.filter((r) => r.program === state.program).map((r) => r.version), active = Object.keys(FILTERS).filter((f) => FILTERS[f]()).length;
     const preset = [24, 72, 120, 168, 336, 720].filter((h) => h <= data.longestHours);
-    $("filters").innerHTML = `<fieldset><label>Attribution window, hours<input type="number" id="hours" min="1" max="${data.longestHours}" step="1" value="${state.hours}" inputmode="numeric"></label>${preset.map((h) => `<button type="button" data-hours="${h}" aria-pressed="${h === state.hours}" aria-label="${h} hours">${h}</button>`).join("")}</fieldset>` +
+    $("filters").innerHTML = `<fieldset><label>Attribution, hours<input type="number" id="hours" min="1" max="${data.longestHours}" step="1" value="${state.hours}" inputmode="numeric"></label>${preset.map((h) => `<button type="button" data-hours="${h}" aria-pressed="${h === state.hours}" aria-label="${h} hours">${h}</button>`).join("")}</fieldset>` +
       `<button type="button" id="toggle" aria-expanded="${$("filters").classList.contains("open")}" aria-controls="more">Filters${active ? ` (${active})` : ""}</button><div class="more" id="more"><label>Program<select id="program" data-state="program">${options(PROGRAMS, state.program, "All programs")}</select></label>` +
       (versions.length > 1 ? `<label>Version<select id="version" data-state="version">${options(versions, state.version, "All versions", String)}</select></label>` : "") +
       `<label>Brand<select id="brand" data-state="brand">${options(BRANDS, state.brand, "All brands", String)}</select></label><label>Channel<select id="channel" data-state="channel">${options(CHANNELS, state.channel, "All channels")}</select></label>` +
