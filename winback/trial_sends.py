@@ -15,6 +15,7 @@ from winback.destinations.base import Channel, Message, MessageDestination, Outc
 from winback.destinations.config import FILE_NAME, load_destinations
 from winback.errors import BadConfig, BadInput, InDoubt, RejectItem, RetryLater, StopRun
 from winback.ledger import open_ledger
+from winback.links import OwnLinks, own_links
 from winback.programs import CUSTOMER_COLUMNS, Definition, LoadedPrograms, links_for, load_programs, render
 from winback.scratch import derived_as_of
 from winback.settings import Settings
@@ -85,7 +86,7 @@ def send_test(
         with open_warehouse(settings) as connection:
             derived_as_of(connection)
             customer = _customer(connection, on, customer_id)
-        message = _message(loaded, program, step_no, content, on, customer, address, now)
+        message = _message(loaded, program, step_no, content, on, customer, address, now, own_links(settings))
         destination = _open(settings, on, live=live)
         try:
             result = _send(destination, message, now)
@@ -179,11 +180,12 @@ def _message(
     customer: dict[str, Any],
     to: str,
     now: datetime,
+    own: OwnLinks | None,
 ) -> Message:
     definition: Definition = loaded.definitions[program]
     # An id that no message of the ledger has: whoever follows its links acts on nobody.
     message_id = md5(f"test|{unguessable_token()}".encode(), usedforsecurity=False).hexdigest()
-    links = links_for(loaded.brand, message_id)
+    links = links_for(loaded.brand, message_id, own, customer.get("language"))
     offer = definition.program.offer
     issued = definition.issue_offer(offer.code or _CODE, now.date()) if offer is not None else None
     try:

@@ -25,15 +25,18 @@ def test_shipped_programs_reach_the_outbox_as_customers_will_see_them(world: Sho
     world.customer("ann", timezone="Europe/London")
     for number, channel in enumerate(("email", "push", "sms"), start=1):
         world.message("ann", channel, program="lapsing_repeat_buyers", step_no=number, content="we_miss_you", offer_code="COMEBACK15")
-    with open_destinations(world.settings, environment={}) as places:
-        report = dispatch(world.settings, world.warehouse, world.ledger, places, NOON)
+    settings = world.settings.model_copy(update={"public_url": "https://mail.example.com"})
+    with open_destinations(settings, environment={}) as places:
+        report = dispatch(settings, world.warehouse, world.ledger, places, NOON)
     assert report.total("accepted") == 3, report.metadata()
     (path,) = (world.settings.outbox / "email").rglob("*.eml")
     parsed = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
     brand = load_programs(world.settings).brand
     assert brand.sender.email in parsed["From"]
     assert parsed["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
-    assert path.stem in parsed["List-Unsubscribe"]
+    unsubscribe, mailto = parsed["List-Unsubscribe"].split(", ")
+    assert unsubscribe.startswith("<https://mail.example.com/u/")
+    assert mailto == f"<mailto:{brand.unsubscribe.mailto}>"
     plain, html = parsed.get_body(("plain",)), parsed.get_body(("html",))
     assert plain is not None
     assert html is not None

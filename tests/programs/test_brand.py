@@ -36,7 +36,7 @@ BRAND = (EXAMPLES / "surroundings" / "programs" / "brand.yml").read_text()
             "colors: {}",
             (
                 "brand.yml:6: colors: is not a known field; allowed here: name, shop_url, language, currency, logo, colours, sender, "
-                'postal_address, unsubscribe, preferences_url, sending; did you mean "colours"?'
+                'postal_address, unsubscribe, preferences_url, tracking, sending; did you mean "colours"?'
             ),
         ),
         ("logo: {url: https://shop.example.com/l.png}", "brand.yml:6: logo.alt: is missing; what stands there when pictures are off"),

@@ -131,7 +131,7 @@ def show(name: Name, as_json: AsJson = False) -> None:
 
 @app.command("schema")
 def schema(
-    name: Annotated[str, typer.Argument(help="program or brand.")] = "program",
+    name: Annotated[str, typer.Argument(help="program, brand or page.")] = "program",
     write: Annotated[bool, typer.Option("--write", help="Write the schema files and the reference in docs/programs.md instead.")] = False,
 ) -> None:
     """Print the JSON Schema that editors use for completion."""
@@ -148,8 +148,8 @@ def schema(
             changed.append(page)
         _console().print("\n".join(f"wrote {path}" for path in changed) or "Everything is up to date.", highlight=False)
         return
-    if name not in ("program", "brand"):
-        raise typer.BadParameter(f'found "{name}"; allowed: program, brand', param_hint="NAME")
+    if name not in ("program", "brand", "page"):
+        raise typer.BadParameter(f'found "{name}"; allowed: program, brand, page', param_hint="NAME")
     sys.stdout.write(json_schemas.text(name))
 
 

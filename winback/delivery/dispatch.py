@@ -119,14 +119,14 @@ def dispatch(
     Raises
     ------
     BadConfig
-        brand.yml cannot be read.
+        brand.yml cannot be read, or the keys that sign links.
     """
     run = _Run(
         connection,
         ledger,
         destinations,
         renderer,
-        lambda: _program_renderer(settings, ledger),
+        lambda: _program_renderer(settings, ledger, destinations),
         clock or (lambda: now),
         chance or Random(),  # noqa: S311  (jitter, not secrets)
         timer or Timer(),
@@ -147,11 +147,14 @@ def dispatch(
     return run.report
 
 
-def _program_renderer(settings: Settings, ledger: Ledger) -> Renderer:
+def _program_renderer(settings: Settings, ledger: Ledger, destinations: Destinations) -> Renderer:
     from winback.delivery.rendering import ProgramRenderer
+    from winback.links import own_links
     from winback.programs import brand_of
 
-    return ProgramRenderer(ledger, brand_of(settings))
+    email = destinations.messages.get(Channel.EMAIL)
+    tracks = email is not None and email.capabilities.tracks
+    return ProgramRenderer(ledger, brand_of(settings), own_links(settings), tracks=tracks)
 
 
 class _Run:

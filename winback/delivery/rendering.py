@@ -10,6 +10,7 @@ from winback.ledger import Ledger
 
 if TYPE_CHECKING:
     from winback.delivery.queue import Item
+    from winback.links import OwnLinks
     from winback.programs.schema import Brand
     from winback.programs.versions import Definition
 
@@ -23,11 +24,19 @@ class Renderer(Protocol):
 
 
 class ProgramRenderer:
-    """Renders with `winback.programs` from the definitions that the ledger keeps."""
+    """Renders with `winback.programs` from the definitions that the ledger keeps.
 
-    def __init__(self, ledger: Ledger, brand: Brand) -> None:
+    `own`: signed links to `winback listen` instead of the brand's pages. `tracks`: the destination of email counts opens and clicks
+    itself; else they are counted as the brand asks.
+    """
+
+    def __init__(self, ledger: Ledger, brand: Brand, own: OwnLinks | None = None, *, tracks: bool = False) -> None:
         self._ledger = ledger
         self._brand = brand
+        self._own = own
+        self._opens = brand.tracking.opens and not tracks
+        self._clicks = brand.tracking.clicks and not tracks
+        self._kept = tuple(filter(None, (brand.unsubscribe.url, brand.preferences_url)))
         self._definitions: dict[tuple[str, int], Definition] = {}
 
     def render(self, item: Item) -> Message:
@@ -38,7 +47,7 @@ class ProgramRenderer:
         definition = self._definition(row["program"], row["version"])
         # From the entry, not from this message: every message of a journey names the same last day of the code.
         offer = definition.issue_offer(row["offer_code"], row["enrolled_at"].date()) if row["offer_code"] else None
-        links = links_for(self._brand, item.item_id)
+        links = links_for(self._brand, item.item_id, self._own, row["language"])
         rendered = render(definition, row["content"], row["channel"], row, self._brand, links, offer)
         return Message(
             message_id=item.item_id,
@@ -51,7 +60,7 @@ class ProgramRenderer:
             content=row["content"],
             subject=rendered.subject or rendered.title,
             text=rendered.text,
-            html=rendered.html,
+            html=self._tracked(rendered.html, item.item_id),
             preheader=rendered.preheader,
             to_name=_display_name(row),
             language=rendered.language,
@@ -59,6 +68,11 @@ class ProgramRenderer:
             unsubscribe_mailto=self._brand.unsubscribe.mailto,
             data={"url": links.shop} if row["channel"] == Channel.PUSH else {},
         )
+
+    def _tracked(self, html: str, message_id: str) -> str:
+        if self._own is None or not html or not (self._opens or self._clicks):
+            return html
+        return self._own.tracked(html, message_id, opens=self._opens, clicks=self._clicks, keep=self._kept)
 
     def _definition(self, program: str, version: int) -> Definition:
         found = self._definitions.get((program, version))
@@ -73,7 +87,7 @@ class ProgramRenderer:
 
 
 def _display_name(row: dict[str, Any]) -> str:
-    from winback.programs.variables import customer_values
+    from winback.programs.variables import person_name
 
-    values = customer_values({"first_name": row["first_name"], "last_name": row["last_name"]})
-    return " ".join(name for name in (values["first_name"], values["last_name"]) if name)
+    given = (row["first_name"], row["last_name"])
+    return " ".join(name for name in (person_name(text) for text in given if text) if name)

@@ -42,7 +42,8 @@ class Capabilities:
     `rate_per_second` counts requests; None means no known limit. `idempotent`: the provider takes an idempotency key (or has set
     semantics), so an unknown outcome may be repeated. `can_ask`: `resolve` (messages) or `resolve_changes` (audience changes) can find out
     what became of an unknown item, at the earliest `ask_after` seconds after the attempt. `needs_contact`: audience changes must carry
-    the `contact`, for platforms that take addresses in clear.
+    the `contact`, for platforms that take addresses in clear. `tracks`: opens and clicks are counted by the provider, so that we put
+    neither pixel nor redirects into the message.
     """
 
     channels: frozenset[Channel]
@@ -54,6 +55,7 @@ class Capabilities:
     ask_after: float = 0.0
     minimum_audience: int = 0
     needs_contact: bool = False
+    tracks: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from winback.destinations.http import Answer, HttpClient, Meaning, Progress, cod
 from winback.destinations.mime import envelope_address, extra_headers, unsubscribe_headers
 from winback.errors import BadConfig, RejectItem
 
-CAPABILITIES = Capabilities(channels=frozenset({Channel.EMAIL}), batch_size=1000, concurrency=4)
+CAPABILITIES = Capabilities(channels=frozenset({Channel.EMAIL}), batch_size=1000, concurrency=4, tracks=True)
 
 LARGEST_REQUEST = 20_000_000
 """Bytes; SendGrid takes 30 MB including what it makes of the request."""

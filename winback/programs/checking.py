@@ -12,6 +12,7 @@ from zoneinfo import available_timezones
 from winback.destinations.config import FILE_NAME
 from winback.errors import BadConfig
 from winback.programs.history import check_history
+from winback.programs.page_texts import check_page_texts
 from winback.programs.parsing import parse, parse_rest
 from winback.programs.problems import Problem, found, near_miss, one_of
 from winback.programs.schema import Brand, Program
@@ -128,6 +129,7 @@ def _load(settings: Settings, ledger: Ledger | None) -> tuple[LoadedPrograms | N
         problems.extend(_cycle(name, source, {key: program for key, (_, program) in sources.items()}))
     programs = {name: program for name, (_, program) in sources.items()}
     problems.extend(check_shared(around, brand))
+    problems.extend(check_page_texts(around))
     if len(programs) == len(around.programs):
         problems.extend(unused_messages(around, programs.values()))
     if ledger is not None:
@@ -300,11 +302,11 @@ def load_brand(path: Path, around: Surroundings, problems: list[Problem]) -> Bra
                     f"found {brand.sending.local_hour}, inside the quiet hours from {quiet.from_} to {quiet.to}; choose an hour outside",
                 )
             )
-        contrast = _contrast(brand.colours.accent, brand.colours.accent_text)
-        if contrast < 4.5:
+        readable = contrast(brand.colours.accent, brand.colours.accent_text)
+        if readable < 4.5:
             place = ("colours", "accent_text")
             message = (
-                f"{brand.colours.accent_text} on {brand.colours.accent} is hard to read (contrast {contrast:.1f}; 4.5 or more is readable)"
+                f"{brand.colours.accent_text} on {brand.colours.accent} is hard to read (contrast {readable:.1f}; 4.5 or more is readable)"
             )
             source.problems.append(Problem(source.file, source.line(place), "colours.accent_text", message, "warning"))
     problems.extend(source.problems)
@@ -315,7 +317,7 @@ def _is_quiet(hour: int, start: int, end: int) -> bool:
     return start <= hour < end if start < end else hour >= start or hour < end
 
 
-def _contrast(first: str, second: str) -> float:
+def contrast(first: str, second: str) -> float:
     """Contrast of two #rrggbb colours, 1 to 21 (WCAG 2.2, relative luminance)."""
 
     def luminance(colour: str) -> float:

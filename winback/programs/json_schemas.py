@@ -1,4 +1,4 @@
-"""JSON Schemas of programs and brand for editors: completion, explanations and warnings while typing."""
+"""JSON Schemas of programs, brand and pages for editors: completion, explanations and warnings while typing."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from winback.programs.page_texts import PageTexts
 from winback.programs.schema import Brand, Program
 
-FILES: dict[str, type[BaseModel]] = {"program.schema.json": Program, "brand.schema.json": Brand}
+FILES: dict[str, type[BaseModel]] = {"program.schema.json": Program, "brand.schema.json": Brand, "page.schema.json": PageTexts}
 
 
 def json_schema(name: str = "program") -> dict[str, Any]:
-    """The JSON Schema of `program` or `brand`, made from the same types that `winback programs check` uses."""
+    """The JSON Schema of `program`, `brand` or `page`, made from the same types that `winback programs check` uses."""
     schema: dict[str, Any] = FILES[f"{name}.schema.json"].model_json_schema(by_alias=True)
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     if name == "program":
@@ -37,7 +38,7 @@ def text(name: str) -> str:
 
 
 def write(folder: Path) -> list[Path]:
-    """Write both schemas into `folder`; returns the files that changed."""
+    """Write the schemas into `folder`; returns the files that changed."""
     changed = []
     for file in FILES:
         content = text(file.partition(".")[0])

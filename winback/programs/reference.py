@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from winback.programs.page_texts import PageTexts
 from winback.programs.schema import Brand, Program
 from winback.programs.variables import VARIABLES
 
@@ -29,7 +30,12 @@ def refresh(page: Path) -> bool:
 
 def with_reference(text: str) -> str:
     """The page with its generated parts as they should be."""
-    for name, content in (("program", _fields(Program)), ("brand", _fields(Brand)), ("variables", _variables())):
+    for name, content in (
+        ("program", _fields(Program)),
+        ("brand", _fields(Brand)),
+        ("page", _fields(PageTexts)),
+        ("variables", _variables()),
+    ):
         pattern = re.compile(rf"(<!-- {name}: [^>]*-->\n).*?(<!-- end -->)", re.DOTALL)
         text = pattern.sub(lambda match, content=content: f"{match[1]}{content}{match[2]}", text)  # type: ignore[misc]
     return text
@@ -96,6 +102,8 @@ def _allowed(field: FieldInfo, group: type[BaseModel] | None, many: bool) -> str
     low = next((limit.ge for limit in limits if isinstance(limit, Ge)), None)
     high = next((limit.le for limit in limits if isinstance(limit, Le)), None)
     kind = next(part for part in _parts(field.annotation))
+    if kind is bool:
+        return "true, false"
     if kind in (int, float):
         noun = "a whole number" if kind is int else "a number"
         if low is not None and high is not None:
@@ -116,6 +124,8 @@ def _left_out(field: FieldInfo, group: type[BaseModel] | None) -> str:
         return ""
     if group is not None and isinstance(default, BaseModel):
         return ""
+    if isinstance(default, bool):
+        return "true" if default else "false"
     if isinstance(default, list):
         return "[" + ", ".join(map(str, default)) + "]"
     return f"{default:g}" if isinstance(default, float) else str(default)

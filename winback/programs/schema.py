@@ -209,8 +209,15 @@ class Sender(Part):
 class Unsubscribe(Part):
     """Where people leave. Every email carries both, in its headers and in its footer."""
 
-    url: Url = Field(description="Page of the receiver (winback listen) or of your own; the message's id is added")
+    url: Url = Field(description="Your own page, used where Winback's is not (WINBACK_PUBLIC_URL not set); the message's id is added")
     mailto: Email = Field(description="Mailbox that takes unsubscribe requests")
+
+
+class Tracking(Part):
+    """What Winback adds to emails to see opens and clicks, where the destination does not do so itself (SendGrid does)."""
+
+    opens: bool = Field(False, description="An invisible picture tells that the email was opened; in the EU only with consent")
+    clicks: bool = Field(True, description="Links lead through a redirect of `winback listen`, which counts the click")
 
 
 class QuietHours(Part):
@@ -263,5 +270,8 @@ class Brand(Part):
     sender: Sender = Field(description="From whom emails come")
     postal_address: str = Field(min_length=5, max_length=300, description="The sender's address, which the law wants in every email")
     unsubscribe: Unsubscribe = Field(description="Where people leave")
-    preferences_url: Url | None = Field(None, description="Page for channels and frequency; nothing: the unsubscribe page")
+    preferences_url: Url | None = Field(
+        None, description="Your own page for channels and frequency, used where Winback's is not; nothing: unsubscribe.url"
+    )
+    tracking: Tracking = Field(default_factory=Tracking, description="Opens and clicks of emails, counted by `winback listen`")
     sending: Sending = Field(default_factory=Sending, description="When messages may leave")

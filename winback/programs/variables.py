@@ -12,9 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from winback.programs.schema import Brand, Offer
+
+if TYPE_CHECKING:
+    from winback.links import OwnLinks
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ LAYOUT_VARIABLES: tuple[Variable, ...] = (
 CUSTOMER_COLUMNS: tuple[str, ...] = tuple(variable.column for variable in VARIABLES if variable.column)
 """Columns that a row handed to `render` should have; a missing one counts as empty."""
 
+_CUSTOMER = [(variable.name.partition(".")[2], variable.column) for variable in VARIABLES if variable.column]
 _OPTIONAL = {variable.name for variable in VARIABLES if variable.optional}
 _LONGEST_NAME = 40
 # A sign-up form is open to anyone: a "name" with an address in it would turn our greeting into someone else's advertisement.
@@ -102,8 +106,14 @@ class IssuedOffer:
     expires_on: date | None = None
 
 
-def links_for(brand: Brand, message_id: str) -> Links:
-    """The links of one message: unguessable, since a message id is a hash, and without the person's address."""
+def links_for(brand: Brand, message_id: str, own: OwnLinks | None = None, language: object = None) -> Links:
+    """The links of one message, without the person's address.
+
+    With `own`: signed links to Winback's pages, in the customer's `language` (whatever the data says it is). Without: to the brand's pages,
+    with the message's id, which is unguessable, since it is a hash.
+    """
+    if own is not None:
+        return Links(brand.shop_url, own.unsubscribe(message_id, language), own.preferences(message_id, language))
     preferences = brand.preferences_url or brand.unsubscribe.url
     return Links(brand.shop_url, _with_message(brand.unsubscribe.url, message_id), _with_message(preferences, message_id))
 
@@ -115,17 +125,14 @@ def _with_message(url: str, message_id: str) -> str:
 def customer_values(row: Mapping[str, Any]) -> dict[str, Any]:
     """The `customer` variables of one row of the warehouse. Text is made a single line; names that are no names are dropped."""
     values: dict[str, Any] = {}
-    for variable in VARIABLES:
-        if not variable.column:
-            continue
-        key = variable.name.partition(".")[2]
-        value = row.get(variable.column)
+    for key, column in _CUSTOMER:
+        value = row.get(column)
         if isinstance(value, float) and math.isnan(value):
             value = None
         if key == "extras":
             values[key] = _extras(value)
         elif isinstance(value, str):
-            values[key] = _name(value) if key in ("first_name", "last_name") else one_line(value)
+            values[key] = person_name(value) if key in ("first_name", "last_name") else one_line(value)
         elif isinstance(value, Decimal):
             values[key] = float(value)
         elif isinstance(value, datetime):
@@ -135,7 +142,8 @@ def customer_values(row: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _name(text: str) -> str | None:
+def person_name(text: str) -> str | None:
+    """The text as a name on one line; None where it is none."""
     name = one_line(text)
     return None if not name or len(name) > _LONGEST_NAME or _NOT_A_NAME.search(name) else name
 
