@@ -124,7 +124,9 @@ def assert_equal_to_reference(path: Path, raw: dict[str, list[dict[str, Any]]], 
             assert actual == close, f"{customer}.{name}: {actual!r} in SQL, {value!r} by the reference"
     history: dict[str, list[tuple[Any, ...]]] = {customer: [] for customer in expected}
     for row in rows_of(path, "select * from marts.customer_tier_history order by started_on"):
-        history[row["customer_id"]].append((row["tier"], row["started_on"], row["ended_on"]))
+        stays = history[row["customer_id"]]
+        assert row["previous_tier"] == (stays[-1][0] if stays else None), row
+        stays.append((row["tier"], row["started_on"], row["ended_on"]))
     for customer, figures in expected.items():
         assert history[customer] == figures["history"], customer
     members: dict[str, set[str]] = {}

@@ -15,7 +15,8 @@ select
         when currency_rates.rate is null then orders.total - orders.refunded
         else cast((orders.total - orders.refunded) * currency_rates.rate as {{ type_money() }})
     end as net_value,
-    orders.coupon_code
+    orders.coupon_code,
+    orders.sales_channel
 from orders
 left join currency_rates on orders.currency = currency_rates.currency
 where

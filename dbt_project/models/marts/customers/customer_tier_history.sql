@@ -13,6 +13,7 @@ stretches as (
     select
         stretches.customer_id,
         stretches.previous_active_on,
+        known.created_on,
         {{ first_seen_on("stretches.active_from") }} as active_from,
         {{ days_after("stretches.active_to", at_risk_from) }} as at_risk_from,
         {{ days_after("stretches.active_to", inactive_from) }} as inactive_from,
@@ -26,6 +27,11 @@ stays as (
     select
         customer_id,
         'active' as tier,
+        case
+            when previous_active_on is null then case when created_on < active_from then 'inactive' end
+            when {{ days_after("previous_active_on", inactive_from) }} < active_from then 'inactive'
+            else 'at_risk'
+        end as previous_tier,
         active_from as started_on,
         at_risk_from as ended_on
     from stretches
@@ -35,6 +41,7 @@ stays as (
     select
         customer_id,
         'at_risk' as tier,
+        'active' as previous_tier,
         at_risk_from as started_on,
         case when active_again_from < inactive_from then active_again_from else inactive_from end as ended_on
     from stretches
@@ -44,6 +51,7 @@ stays as (
     select
         customer_id,
         'inactive' as tier,
+        'at_risk' as previous_tier,
         inactive_from as started_on,
         active_again_from as ended_on
     from stretches
@@ -55,6 +63,7 @@ stays as (
     select
         known.customer_id,
         'inactive' as tier,
+        cast(null as {{ type_text() }}) as previous_tier,
         known.created_on as started_on,
         stretches.active_from as ended_on
     from known
@@ -65,6 +74,7 @@ stays as (
 select
     customer_id,
     tier,
+    previous_tier,
     started_on,
     case when ended_on <= {{ as_of_date() }} then ended_on end as ended_on
 from stays

@@ -1,0 +1,110 @@
+{%- set first_date = days_after(as_of_date(), -var("tier_flow_days")) -%}
+
+with stays as (
+    select
+        {{ or_none('customers.brand') }} as brand,
+        history.previous_tier,
+        history.tier,
+        history.started_on,
+        history.ended_on
+    from {{ ref('customer_tier_history') }} as history
+    inner join {{ ref('customers') }} as customers on history.customer_id = customers.customer_id
+    where history.ended_on is null or history.ended_on > {{ first_date }}
+),
+
+moves as (
+    select
+        started_on as date_day,
+        brand,
+        coalesce(previous_tier, '(new)') as from_tier,
+        tier as to_tier,
+        count(*) as customers
+    from stays
+    where started_on > {{ first_date }}
+    group by started_on, brand, coalesce(previous_tier, '(new)'), tier
+),
+
+ends as (
+    select
+        ended_on as date_day,
+        brand,
+        tier,
+        count(*) as customers
+    from stays
+    where ended_on is not null
+    group by ended_on, brand, tier
+),
+
+changes as (
+    select date_day, brand, to_tier as tier, customers as arrived, 0 as left_it
+    from moves
+    union all
+    select date_day, brand, tier, 0 as arrived, customers as left_it
+    from ends
+    union all
+    -- Who was there when the first date opened.
+    select {{ first_date }} as date_day, brand, tier, count(*) as arrived, 0 as left_it
+    from stays
+    where started_on <= {{ first_date }}
+    group by brand, tier
+),
+
+changed as (
+    select
+        date_day,
+        brand,
+        tier,
+        sum(arrived) as arrived,
+        sum(left_it) as left_it
+    from changes
+    group by date_day, brand, tier
+),
+
+tiers as (
+    select distinct
+        brand,
+        tier
+    from changes
+),
+
+days as (
+    {{ numbers_up_to(var("tier_flow_days")) }}
+),
+
+daily as (
+    select
+        {{ days_after(first_date, 'days.number') }} as date_day,
+        tiers.brand,
+        tiers.tier,
+        coalesce(changed.left_it, 0) as left_it,
+        sum(coalesce(changed.arrived, 0) - coalesce(changed.left_it, 0)) over (
+            partition by tiers.brand, tiers.tier order by days.number
+            rows between unbounded preceding and current row
+        ) - case when days.number > 0 then coalesce(changed.arrived, 0) else 0 end as stayed
+    from tiers
+    cross join days
+    left join changed
+        on
+            tiers.brand = changed.brand
+            and tiers.tier = changed.tier
+            and changed.date_day = {{ days_after(first_date, 'days.number') }}
+)
+
+select
+    date_day,
+    brand,
+    from_tier,
+    to_tier,
+    cast(customers as bigint) as customers
+from moves
+
+union all
+
+select
+    date_day,
+    brand,
+    tier as from_tier,
+    tier as to_tier,
+    cast(stayed as bigint) as customers
+from daily
+where date_day > {{ first_date }} and stayed > 0
