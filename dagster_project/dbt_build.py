@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -14,11 +14,13 @@ import dagster as dg
 from dagster_dbt import DagsterDbtTranslator
 from dagster_dbt.asset_utils import get_asset_check_key_for_test
 
+from winback.engines import open_engine
 from winback.progress import tell
 from winback.settings import Settings
 from winback.warehouse import open_warehouse
 
 if TYPE_CHECKING:
+    import duckdb
     from dbt.contracts.graph.manifest import Manifest
 
 _PARSE_AS_OF = datetime(2000, 1, 1)
@@ -51,7 +53,7 @@ def _newest_source(dbt_project: Path) -> float:
 def manifest_path(settings: Settings) -> Path:
     """The project's manifest, parsed anew where a dbt file is newer than it."""
     environment = settings.dbt_environment(_PARSE_AS_OF)
-    path = Path(environment["DBT_TARGET_PATH"]) / "manifest.json"
+    path = settings.manifest
     audiences = path.with_name("audiences.txt")
     fresh = (
         path.exists()
@@ -78,18 +80,20 @@ def _parse(settings: Settings) -> Manifest:
     return manifest
 
 
-def _row_counts(settings: Settings, relations: Mapping[str, str]) -> dict[str, int]:
-    if not relations:
-        return {}
-    union = "\nunion all\n".join(f"select '{node}' as node, count(*) as row_count from {relation}" for node, relation in relations.items())
-    with open_warehouse(settings) as connection:
-        return dict(connection.execute(union).fetchall())
+def _row_counts(workbench: duckdb.DuckDBPyConnection, relations: Iterable[str]) -> dict[str, int]:
+    """Rows by `schema.name`."""
+    union = "\nunion all\n".join(f"select '{relation}', count(*) from {relation}" for relation in relations)
+    return dict(workbench.execute(union).fetchall()) if union else {}
+
+
+def _relation(node: Any) -> str:
+    return f"{node.schema}.{node.alias}"
 
 
 def build(
     settings: Settings, as_of: datetime, manifest: Mapping[str, Any], translator: DagsterDbtTranslator
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
-    """One `dbt build` as of an instant: models, seeds and data tests, in this process.
+    """One `dbt build` as of an instant: models, seeds and data tests, in this process, on the engine of the settings.
 
     Yields a materialization per model with its row count and a check result per data test; raises `dg.Failure` naming each
     node that failed, after everything that did succeed has been handed on.
@@ -105,6 +109,9 @@ def build(
             tell(f"deriving: {done} models and tests done")
 
     parsed = _parsed.get(settings.root) or _parse(settings)
+    engine = open_engine(settings)
+    with open_warehouse(settings) as workbench:
+        engine.hand_over(workbench)
     with _environment(settings.dbt_environment(as_of)):
         outcome = dbtRunner(manifest=parsed, callbacks=[show]).invoke(
             [
@@ -122,17 +129,19 @@ def build(
         raise dg.Failure(f"dbt build stopped: {outcome.exception}") from outcome.exception
     results = list(outcome.result)  # type: ignore[arg-type]
     built = [result for result in results if result.node.resource_type in ("model", "seed") and result.status == "success"]
-    row_counts = _row_counts(
-        settings, {result.node.unique_id: result.node.relation_name for result in built if result.node.config.materialized != "ephemeral"}
-    )
+    with open_warehouse(settings) as workbench:
+        # After a failure the workbench keeps what the last whole build gave it.
+        taken = engine.take_back(workbench) if all(result.status not in ("error", "fail") for result in results) else {}
+        derived_here = [_relation(result.node) for result in built if result.node.config.materialized != "ephemeral"]
+        row_counts = _row_counts(workbench, derived_here) if engine.name == "duckdb" else taken
     failures: list[str] = []
     for result in results:
         node = result.node
         if node.resource_type in ("model", "seed"):
             if result.status == "success":
                 metadata: dict[str, Any] = {"seconds": round(result.execution_time, 3)}
-                if node.unique_id in row_counts:
-                    metadata["dagster/row_count"] = row_counts[node.unique_id]
+                if _relation(node) in row_counts:
+                    metadata["dagster/row_count"] = row_counts[_relation(node)]
                 yield dg.MaterializeResult(asset_key=translator.get_asset_spec(manifest, node.unique_id, None).key, metadata=metadata)
             elif result.status == "error":
                 failures.append(f"{node.name} ({node.original_file_path}): {result.message}")

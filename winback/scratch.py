@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
 
 import duckdb
 
 from winback.dbt_command import run_dbt
+from winback.engines import open_engine
 from winback.errors import BadInput
 from winback.settings import Settings
 from winback.warehouse import open_warehouse
@@ -39,28 +39,34 @@ def program_draft_derived(settings: Settings, program: str, as_of: datetime) -> 
 
     Only models that read programs are derived again; the others are taken from the marts as they are.
     """
-    state = Path(settings.dbt_environment(as_of)["DBT_TARGET_PATH"])
+    state = settings.manifest.parent
     arguments = ["--quiet", "run", "--select", "source:programs+", "--defer", "--favor-state", "--state", str(state)]
-    with _dropped_afterwards(settings, "preview_"):
-        run_dbt(settings, as_of, arguments, schema_prefix="preview_", drafts=program)
-        with open_warehouse(settings) as connection:
-            yield connection
+    with _derived(
+        settings, "preview_", lambda: run_dbt(settings, as_of, arguments, schema_prefix="preview_", drafts=program)
+    ) as connection:
+        yield connection
 
 
 @contextmanager
 def day_derived(settings: Settings, as_of: datetime) -> Iterator[duckdb.DuckDBPyConnection]:
     """The marts of another day, from the raw tables and the ledger as they stand: schemas `past_marts` and so on, for the block."""
-    with _dropped_afterwards(settings, "past_"):
-        run_dbt(settings, as_of, ["--quiet", "build", "--exclude-resource-type", "unit_test", "test"], schema_prefix="past_")
-        with open_warehouse(settings) as connection:
-            yield connection
+    arguments = ["--quiet", "build", "--exclude-resource-type", "unit_test", "test"]
+    with _derived(settings, "past_", lambda: run_dbt(settings, as_of, arguments, schema_prefix="past_")) as connection:
+        yield connection
 
 
 @contextmanager
-def _dropped_afterwards(settings: Settings, prefix: str) -> Iterator[None]:
+def _derived(settings: Settings, prefix: str, derive: Callable[[], None]) -> Iterator[duckdb.DuckDBPyConnection]:
+    engine = open_engine(settings)
     try:
-        yield
+        with open_warehouse(settings) as connection:
+            engine.hand_over(connection)
+        derive()
+        with open_warehouse(settings) as connection:
+            engine.take_back(connection, prefix)
+            yield connection
     finally:
+        engine.drop(prefix)
         with open_warehouse(settings) as connection:
             for (schema,) in connection.execute(
                 "select schema_name from duckdb_schemas() where database_name = current_database() and starts_with(schema_name, ?)",

@@ -7,9 +7,10 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from winback.errors import BadConfig
@@ -52,7 +53,11 @@ class Settings(BaseSettings):
         0.1, ge=0, le=1, description="Share of a channel's answers that may be rejections; more is an alert"
     )
     outbox_faults: str = Field("", description="Faults of the local outbox for trials, e.g. `throttled=0.1,error=0.05,drop=0.01,seed=7`")
-    target: Literal["duckdb"] = Field("duckdb", description="dbt target")
+    target: Literal["duckdb", "postgres", "spark"] = Field("duckdb", description="Where dbt computes; docs/engines.md")
+    engine_url: SecretStr | None = Field(
+        None,
+        description="Address of the engine: `postgresql://user:password@host:port/database`, or `thrift://host:port` of Spark (a secret)",
+    )
     threads: int = Field(2, ge=1, description="Threads that dbt and DuckDB use")
     memory_limit: str = Field("4GB", description="Memory that DuckDB may use before it spills to disk")
 
@@ -75,6 +80,11 @@ class Settings(BaseSettings):
         if self.public_url is not None:
             return self.public_url.rstrip("/")
         return f"http://127.0.0.1:{LISTEN_PORT}" if self.clock == "simulated" else None
+
+    @property
+    def manifest(self) -> Path:
+        """What dbt knows of the project, as parsed for the target: relation names differ by engine."""
+        return self.root / "dbt" / self.target / "manifest.json"
 
     @property
     def outbox(self) -> Path:
@@ -120,6 +130,37 @@ class Settings(BaseSettings):
         """Names of the audience models: one SQL file each, no list to edit."""
         return sorted(path.stem for path in (self.dbt_project / "models" / "marts" / "audiences").glob("*.sql"))
 
+    def engine_address(self) -> SplitResult:
+        """The engine's address.
+
+        Raises
+        ------
+        BadConfig
+            It is not set, or not of the form that the target needs. The message holds nothing of it, as it may hold a password.
+        """
+        scheme, form = {
+            "postgres": ("postgresql", "postgresql://user:password@host:port/database"),
+            "spark": ("thrift", "thrift://host:port"),
+        }[self.target]
+        if self.engine_url is None:
+            raise BadConfig(f"WINBACK_ENGINE_URL is not set; target {self.target} needs {form}")
+        address = urlsplit(self.engine_url.get_secret_value())
+        if address.scheme != scheme or not address.hostname or (scheme == "postgresql" and not address.path.strip("/")):
+            raise BadConfig(f"WINBACK_ENGINE_URL has another form than target {self.target} needs: {form}")
+        return address
+
+    def _engine_environment(self) -> dict[str, str]:
+        if self.target == "duckdb" or (self.target == "spark" and self.engine_url is None):
+            return {}
+        address = self.engine_address()
+        return {
+            "WINBACK_ENGINE_HOST": address.hostname or "",
+            "WINBACK_ENGINE_PORT": str(address.port or {"postgres": 5432, "spark": 10000}[self.target]),
+            "WINBACK_ENGINE_USER": unquote(address.username or ""),
+            "WINBACK_ENGINE_PASSWORD": unquote(address.password or ""),
+            "WINBACK_ENGINE_DATABASE": address.path.strip("/"),
+        }
+
     def dagster_environment(self) -> dict[str, str]:
         """Environment variables for a process of Dagster on this home."""
         return {
@@ -147,10 +188,11 @@ class Settings(BaseSettings):
             "WINBACK_DRAFTS": drafts,
             "DBT_PROFILES_DIR": str(self.dbt_project),
             "DBT_PROJECT_DIR": str(self.dbt_project),
-            "DBT_TARGET_PATH": str(self.root / "dbt" / (schema_prefix + "target")),
+            "DBT_TARGET_PATH": str(self.manifest.parent.with_name(schema_prefix + self.target)),
             "DBT_LOG_PATH": str(self.root / "dbt" / "logs"),
             "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
             "DO_NOT_TRACK": "1",
+            **self._engine_environment(),
         }
 
 

@@ -20,7 +20,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def warehouse(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
-    manifest = settings.root / "dbt" / "target" / "manifest.json"
+    manifest = settings.manifest
     manifest.parent.mkdir(parents=True)
     manifest.write_text(
         json.dumps(

@@ -97,7 +97,7 @@ def test_dictionary(settings: Settings, warehouse: duckdb.DuckDBPyConnection) ->
 
 
 def test_without_a_manifest_the_marts_are_published_without_words(settings: Settings, warehouse: duckdb.DuckDBPyConnection) -> None:
-    (settings.root / "dbt" / "target" / "manifest.json").unlink()
+    settings.manifest.unlink()
     report = publish(settings, warehouse, "run-1", AS_OF, now=NOW)
     assert "| lifetime_value | decimal(18,4) | currency |  |" in report.dictionary.read_text(encoding="utf-8")
 

@@ -109,7 +109,7 @@ def publish(
     cursor = connection.cursor()
     try:
         cursor.execute("set TimeZone = 'UTC'")
-        marts = describe_marts(cursor, settings.root / "dbt" / "target" / "manifest.json")
+        marts = describe_marts(cursor, settings.manifest)
         _require_publishable(marts)
         run = {"run_id": run_id, "as_of": f"{as_of:%Y-%m-%d %H:%M:%S}", "published_at": f"{published_at:%Y-%m-%d %H:%M:%S.%f}"}
         notes = source_notes(cursor)

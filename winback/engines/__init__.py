@@ -1,0 +1,23 @@
+"""Engines on which dbt computes besides DuckDB: PostgreSQL and Spark. What Winback itself reads is always in the workbench."""
+
+from __future__ import annotations
+
+from winback.engines.base import Engine, HandedOver, InTheWorkbench
+from winback.settings import Settings
+
+__all__ = ["Engine", "HandedOver", "open_engine"]
+
+
+def open_engine(settings: Settings) -> Engine:
+    """The engine of the setting `target`.
+
+    Raises
+    ------
+    BadConfig
+        The target needs a setting that is missing.
+    """
+    if settings.target == "postgres":
+        from winback.engines.postgres import Postgres
+
+        return Postgres(settings.engine_address().geturl())
+    return InTheWorkbench()
