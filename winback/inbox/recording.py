@@ -252,16 +252,16 @@ def _returns(writer: Writer, refusals: Sequence[dict[str, Any]]) -> dict[tuple[s
     keys = sorted({key for row in refusals for key in _keys(row)})
     for chunk in _chunks([value for name, value in keys if name == "address_hash"]):
         query = sa.select(table.c.address_hash, table.c.channel, table.c.occurred_at).where(returned, table.c.address_hash.in_(chunk))
-        for address, channel, at in writer.connection.execute(query):
-            found.setdefault(("address_hash", address), []).append(_Return(address, None, channel, at))
+        for row in writer.connection.execute(query):
+            found.setdefault(("address_hash", row[0]), []).append(_Return(row[0], None, row[1], row[2]))
     for chunk in _chunks([value for name, value in keys if name == "customer_id"]):
         query = (
             sa.select(messages.c.customer_id, table.c.address_hash, table.c.channel, table.c.occurred_at)
             .join_from(messages, table, messages.c.message_id == table.c.message_id)
             .where(returned, messages.c.customer_id.in_(chunk))
         )
-        for customer, address, channel, at in writer.connection.execute(query):
-            found.setdefault(("customer_id", customer), []).append(_Return(address, customer, channel, at))
+        for row in writer.connection.execute(query):
+            found.setdefault(("customer_id", row[0]), []).append(_Return(row[1], row[0], row[2], row[3]))
     return found
 
 

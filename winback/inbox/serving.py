@@ -86,10 +86,20 @@ def listen(settings: Settings, *, host: str, port: int, ready: Callable[[int], N
 
 
 async def _serve(settings: Settings, ledger: Ledger, found: Opened, host: str, port: int, ready: Callable[[int], None]) -> None:
-    writer = GroupWriter(ledger, utc_now)
+    from winback.links.routes import routes
+    from winback.links.times import clock_of
+
+    # In the demo, what comes back belongs to the demo's day. Signatures are as old as they are.
+    clock = clock_of(settings, ledger)
+    writer = GroupWriter(ledger, clock)
     inbox = Inbox(found.sources, writer, RefusedFolder(settings.root / "inbox" / "refused"), utc_now)
+    try:
+        pages = routes(settings, ledger, writer, clock)
+    except BadConfig:
+        await asyncio.to_thread(writer.close)
+        raise
     config = uvicorn.Config(
-        inbox.app(),
+        inbox.app(pages),
         host=host,
         port=port,
         http=ImpatientProtocol,
