@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -21,6 +23,10 @@ from werkzeug.datastructures import Headers, ImmutableMultiDict
 from tests.destinations.conformance.server import Captured
 
 PROJECT = Path(__file__).resolve().parents[3]
+
+
+_COMPOSED = ("allOf", "anyOf", "oneOf")
+_NO_SCHEMAS = ("example", "examples", "default", "enum")
 
 
 class BrokenContract(AssertionError):
@@ -53,7 +59,43 @@ def folder() -> Path:
 @cache
 def _contract(file: Path) -> tuple[OpenAPI, str]:
     document = json.loads(file.read_text(encoding="utf-8"))
+    parts = {part.get("$ref", "").rpartition("/")[2] for part in _parts(document)}
+    _strictly({name: schema for name, schema in document.get("components", {}).get("schemas", {}).items() if name not in parts})
+    _strictly(document["paths"])
     return OpenAPI.from_dict(document), document["servers"][0]["url"]
+
+
+def _parts(node: Any) -> Iterator[dict[str, Any]]:
+    """The schemas that others are composed of."""
+    for value in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from _parts(value)
+    if isinstance(node, dict):
+        for word in _COMPOSED:
+            yield from (part for part in node.get(word, ()) if isinstance(part, dict))
+
+
+def _strictly(node: Any) -> None:
+    """Read a contract as closed: an object takes the properties that it names and no others.
+
+    The published contracts leave that open, so that a misspelt field would pass where a stricter reader refuses it. Composed schemas
+    (allOf and the like) stay as they are: each part would refuse what the others name.
+    """
+    if isinstance(node, list):
+        for value in node:
+            _strictly(value)
+    if not isinstance(node, dict):
+        return
+    composed = any(word in node for word in _COMPOSED)
+    properties = node.get("properties")
+    if isinstance(properties, dict) and node.get("type", "object") == "object" and not composed:
+        # A property may itself be called "properties": what lies below is names, not words of JSON Schema.
+        for value in properties.values():
+            _strictly(value)
+        if properties:
+            node.setdefault("additionalProperties", False)
+    for key, value in node.items():
+        if key != "properties" and key not in _COMPOSED and key not in _NO_SCHEMAS:
+            _strictly(value)
 
 
 def validate(contract: str, captured: Captured) -> None:
