@@ -69,6 +69,8 @@ class Explanation:
     journeys: tuple[dict[str, Any], ...]
     actions: tuple[dict[str, Any], ...]
     deliveries: tuple[dict[str, Any], ...]
+    came_back: tuple[dict[str, Any], ...]
+    refusals: tuple[dict[str, Any], ...]
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -109,13 +111,7 @@ def _explain(connection: duckdb.DuckDBPyConnection, customer_id: str, as_of: dat
         facts=facts[0],
         segments=tuple(row["segment"] for row in segments),
         programs=_programs(connection, customer_id, marts, intermediate, staging),
-        journeys=tuple(
-            _rows(
-                connection,
-                f"select * exclude (customer_id) from {marts}.journey_enrolments where customer_id = $customer_id order by enrolled_at",
-                customer_id,
-            )
-        ),
+        journeys=tuple(_rows(connection, _JOURNEYS.format(marts=marts, intermediate=intermediate), customer_id)),
         actions=tuple(
             _rows(
                 connection,
@@ -144,7 +140,55 @@ def _explain(connection: duckdb.DuckDBPyConnection, customer_id: str, as_of: dat
                 customer_id,
             )
         ),
+        came_back=tuple(_rows(connection, _CAME_BACK.format(intermediate=intermediate), customer_id)),
+        refusals=tuple(_rows(connection, _REFUSALS.format(intermediate=intermediate), customer_id)),
     )
+
+
+# An engagement that ended a journey is named, where we know of which message.
+_JOURNEYS = """
+    select journeys.* exclude (customer_id),
+        (
+            select min(format('{{}} in step {{}} of {{}} ({{}})', events.event_type, events.step_no, events.program, events.channel))
+            from {intermediate}.int_engagement__delivery_events_judged as events
+            where journeys.exit_reason = 'engagement' and events.customer_id = journeys.customer_id
+                and events.occurred_at = journeys.exited_at and not events.is_machine
+                and events.event_type in ('opened', 'clicked', 'read', 'replied') and events.program is not null
+        ) as left_because
+    from {marts}.journey_enrolments as journeys
+    where journeys.customer_id = $customer_id
+    order by journeys.enrolled_at
+"""
+
+# By the ledger, as messages are: what has come since the day was derived is shown too, and judged by the receiver alone.
+_CAME_BACK = """
+    select messages.program, messages.step_no, events.channel, events.event_type, events.link, events.occurred_at,
+        case
+            when events.event_type not in ('opened', 'clicked', 'read', 'replied') then null
+            when coalesce(judged.is_machine, events.is_machine = 1) then 'not counted: a machine'
+            else 'counts as engagement'
+        end as counts
+    from ledger.delivery_events as events
+    left join ledger.messages as messages on messages.message_id = events.message_id
+    left join {intermediate}.int_customers__contacts as contacts on contacts.customer_id = $customer_id
+    left join {intermediate}.int_engagement__delivery_events_judged as judged
+        on judged.event_id = events.event_id and judged.customer_id = $customer_id
+    where messages.customer_id = $customer_id
+        or (messages.message_id is null and events.address_hash in
+            (sha256(contacts.email), sha256(contacts.phone), sha256(contacts.push_token)))
+    order by events.occurred_at, events.seq
+"""
+
+_REFUSALS = """
+    select refusals.channel, refusals.reason, refusals.source, refusals.starts_at, refusals.ends_at, lifts.recorded_at as lifted_at
+    from ledger.suppressions as refusals
+    left join {intermediate}.int_customers__contacts as contacts on contacts.customer_id = $customer_id
+    left join ledger.suppressions as lifts on lifts.suppression_id = refusals.suppression_id and lifts.operation = 'lift'
+    where refusals.operation = 'add'
+        and (refusals.customer_id = $customer_id or refusals.address_hash in
+            (sha256(contacts.email), sha256(contacts.phone), sha256(contacts.push_token)))
+    order by refusals.starts_at, refusals.seq
+"""
 
 
 def _programs(

@@ -85,7 +85,13 @@ def _show(told: Explanation, console: Console) -> None:
             looked_at = ", ".join(f"{name.replace('_', ' ')} {escape(_say(value))}" for name, value in gate.values.items())
             gates.add_row("[red]stops[/]" if gate.stops else "[dim]passes[/]", gate.name.replace("_", " "), f"[dim]{looked_at}[/]")
         console.print(gates)
-    for title, rows in (("Journeys", told.journeys), ("Due on this day", told.actions), ("Messages", told.deliveries)):
+    for title, rows in (
+        ("Journeys", told.journeys),
+        ("Due on this day", told.actions),
+        ("Messages", told.deliveries),
+        ("What came back", told.came_back),
+        ("Suppressions", told.refusals),
+    ):
         if rows:
             shown = [name for name in rows[0] if not name.endswith("_id")]
             table = Table(*(name.replace("_", " ") for name in shown), title=title, title_justify="left")
