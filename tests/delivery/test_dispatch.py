@@ -423,6 +423,85 @@ def test_in_doubt_and_then_purchased_is_not_called_skipped(shop: Shop) -> None:
     assert provider.calls == []
 
 
+class SafeAndAskable(AskableProvider):
+    capabilities: ClassVar[Capabilities] = Capabilities(MESSAGES, batch_size=4, idempotent=True, can_ask=True)
+
+
+def lost(messages: Sequence[Message]) -> list[Result]:
+    raise InDoubt("provider: sent, no answer")
+
+
+@pytest.mark.parametrize("provider_type", [AskableProvider, SafeAndAskable])
+@pytest.mark.parametrize("since", ["capped", "purchased", "expired"])
+def test_in_doubt_and_no_longer_to_be_sent_is_asked_about_where_it_can_be(
+    shop: Shop, provider_type: type[AskableProvider], since: str
+) -> None:
+    shop.policy(caps={"email": {"messages": 1, "days": 7}})
+    shop.customer("ann")
+    shop.customer("bob")
+    arrived, never = shop.message("ann"), shop.message("bob")
+    run(shop, provider=provider_type(lost))
+    for name in ("ann", "bob"):
+        if since == "capped":
+            shop.event(name, "sent", NOON + timedelta(minutes=5), campaign="newsletter")
+        elif since == "purchased":
+            shop.order(name, NOON + timedelta(minutes=5))
+    provider = provider_type()
+    provider.taken = [arrived]
+    now = AS_OF + timedelta(days=4) if since == "expired" else NOON + timedelta(hours=1)
+    for hours in range(3):
+        run(shop, now + timedelta(hours=hours), provider=provider)
+    assert shop.outcomes(arrived) == [("unknown", "provider: sent, no answer"), ("accepted", None)]
+    assert shop.outcomes(never)[2:] == [("deferred" if since == "capped" else "skipped", since)]
+    assert provider.taken == [arrived]
+
+
+def test_past_its_patience_what_is_in_doubt_is_asked_about_once_more_and_then_left(shop: Shop) -> None:
+    class Silent(AskableProvider):
+        def resolve(self, messages: Sequence[Message], now: datetime) -> list[Result]:
+            return [Result(Outcome.UNKNOWN)] * len(messages)
+
+    shop.customer("ann")
+    message = shop.message("ann")
+    run(shop, provider=Silent(lost))
+    for days in range(4, 9):
+        run(shop, AS_OF + timedelta(days=days), provider=Silent())
+    assert [outcome for outcome, _ in shop.outcomes(message)] == ["unknown", "unknown"]
+
+
+def test_in_doubt_stays_so_when_the_message_can_no_longer_be_made(shop: Shop) -> None:
+    class Failing(PlainRenderer):
+        def render(self, item: Any) -> Message:
+            raise RejectItem("a name too long") if item.row["customer_id"] == "ann" else KeyError("name")
+
+    for name in ("ann", "bob"):
+        shop.customer(name)
+    ids = shop.message("ann"), shop.message("bob")
+    provider = AskableProvider(lost)
+    run(shop, provider=provider)
+    places = shop.destinations(messages=provider)
+    dispatch(shop.settings, shop.warehouse, shop.ledger, places, NOON + timedelta(hours=1), renderer=Failing())
+    assert [[outcome for outcome, _ in shop.outcomes(item)] for item in ids] == [["unknown", "unknown"]] * 2
+
+
+@pytest.mark.parametrize("single", [True, False])
+def test_in_doubt_stays_so_when_repeating_is_put_off(shop: Shop, single: bool) -> None:
+    """The provider takes nothing now; the first attempt may have arrived all the same."""
+
+    def later(messages: Sequence[Message]) -> list[Result]:
+        if single:
+            return [Result(Outcome.DEFERRED, "provider: busy")]
+        raise RetryLater("provider: throttled")
+
+    shop.customer("ann")
+    message = shop.message("ann")
+    run(shop, provider=SafeProvider(lost))
+    run(shop, NOON + timedelta(hours=1), provider=SafeProvider(later))
+    shop.order("ann", NOON + timedelta(hours=2))
+    run(shop, NOON + timedelta(hours=9), provider=SafeProvider())
+    assert [outcome for outcome, _ in shop.outcomes(message)] == ["unknown", "unknown", "unknown"]
+
+
 def test_a_claim_whose_dispatcher_died_is_in_doubt_once_its_lease_is_over(shop: Shop) -> None:
     shop.customer("ann")
     message = shop.message("ann")
@@ -693,6 +772,30 @@ def test_an_order_is_followed_up_with_its_id(shop: Shop) -> None:
     assert platform.asked == ["order#0"]
     assert len(platform.calls) == 1
     assert [outcome for outcome, _ in shop.outcomes(item)] == ["unknown", "accepted"]
+
+
+def test_an_order_that_could_not_be_asked_about_is_asked_about_again_and_not_placed_twice(shop: Shop) -> None:
+    class Busy(Ordering):
+        def resolve_changes(self, changes: Sequence[AudienceChange], provider_ids: Sequence[str], now: datetime) -> list[Result]:
+            if now < NOON + timedelta(hours=2):
+                raise RetryLater("platform: throttled")
+            if now < NOON + timedelta(hours=14):
+                raise Death
+            return super().resolve_changes(changes, provider_ids, now)
+
+    shop.customer("ann")
+    item = change(shop, "ann", "add")
+    platform = Busy()
+    places = shop.destinations(audiences=platform)
+    run(shop, destinations=places)
+    run(shop, NOON + timedelta(hours=1), destinations=places)
+    for hours in (9, 10):
+        with pytest.raises(Death):
+            run(shop, NOON + timedelta(hours=hours), destinations=places)
+    run(shop, NOON + timedelta(hours=15), destinations=places)
+    assert platform.asked == ["order#0"]
+    assert len(platform.calls) == 1
+    assert shop.outcomes(item)[-1] == ("accepted", None)
 
 
 def test_no_address_is_kept_in_the_ledger_or_said_in_the_report(shop: Shop) -> None:

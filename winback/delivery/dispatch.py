@@ -338,11 +338,8 @@ class _Lane:
     def _begin(self, items: list[Item], pool: ThreadPoolExecutor | None) -> _Batch:
         now = self.run.clock()
         batch = _Batch(now + self.run.lease)
-        modes = {item.item_id: self.mode(item) for item in items if item.in_doubt}
-        repeatable = frozenset(item_id for item_id, mode in modes.items() if mode != "leave") | {
-            # What stays unknown for good is claimed once more, to say so.
-            item.item_id for item in items if item.state == "unknown"
-        }  # fmt: skip
+        # What stays unknown for good is claimed once more, to say so.
+        repeatable = frozenset(item.item_id for item in items if item.state == "unknown" or (item.in_doubt and self.mode(item) != "leave"))
         won, left = claim(self.run.ledger, items, self.run.worker, now, self.run.lease, repeatable=repeatable)
         if self.can.rate_per_second:
             self.rate.share(workers_at_work(self.run.ledger, now))
@@ -353,19 +350,23 @@ class _Lane:
         against = self.against(won, now)
         ask: list[tuple[Item, Sendable]] = []
         send: list[tuple[Item, Sendable]] = []
-        for item in won:
-            mode = modes.get(item.item_id, "send")
-            early = self._early(self._advised(item, against), mode)
+        for item in (self._advised(item, against) for item in won):
+            mode = self.mode(item) if item.in_doubt else "send"
+            early = self._early(item, mode)
             if early is not None:
                 batch.results.append((item, *early))
                 continue
             try:
                 made = self.make(item)
             except RejectItem as refusal:
-                batch.results.append((item, "answered", Result(Outcome.REJECTED, refusal.reason)))
+                # What is in doubt may have left when it could still be made.
+                outcome = Outcome.UNKNOWN if item.in_doubt else Outcome.REJECTED
+                batch.results.append((item, "answered", Result(outcome, refusal.reason)))
                 continue
             except Exception as problem:  # noqa: BLE001  (one message that cannot be made must not keep the others from leaving)
-                batch.results.append((item, "answered", Result(Outcome.DEFERRED, f"could not be made: {type(problem).__name__}")))
+                batch.results += [
+                    (item, "answered", result) for result in _not_sent([item], f"could not be made: {type(problem).__name__}")
+                ]
                 continue
             (ask if mode == "ask" else send).append((item, made))
         for asked, part in ((True, ask), (False, send)):
@@ -388,9 +389,11 @@ class _Lane:
                 return _SKIPPED, Result(Outcome.REJECTED, item.reason)
             return ("later", Result(Outcome.DEFERRED, item.reason)) if item.decision == "defer" else None
         # It may have arrived, so it can no longer be said to be skipped. Where it can be asked about it is, whatever has happened since.
-        if mode == "leave" or (item.decision == "skip" and (mode != "ask" or item.reason == "expired")):
+        if mode == "ask":
+            return None
+        if mode == "leave" or item.decision == "skip":
             return "closed", Result(Outcome.UNKNOWN, f"in doubt, and then {item.reason or 'cannot be repeated'}")
-        return ("later", Result(Outcome.UNKNOWN, item.reason)) if item.decision == "defer" and mode != "ask" else None
+        return ("later", Result(Outcome.UNKNOWN, item.reason)) if item.decision == "defer" else None
 
     def _submit(self, batch: _Batch, chunk: list[tuple[Item, Sendable]], asked: bool, pool: ThreadPoolExecutor | None) -> None:
         items = [item for item, _ in chunk]
@@ -403,21 +406,20 @@ class _Lane:
 
     def _call(self, things: Sequence[Sendable], items: Sequence[Item], asked: bool, lease_until: datetime) -> list[Result]:
         """One call of the destination; whatever goes wrong becomes one result per item."""
-        not_sent = Outcome.UNKNOWN if asked else Outcome.DEFERRED
         if self.circuit.is_open:
-            return [Result(not_sent, "not sent: the destination was given up for this run")] * len(things)
+            return _not_sent(items, "not sent: the destination was given up for this run")
         self.rate.wait()
         now = self.run.clock()
         if now >= lease_until:
             # Another dispatcher may hold these by now.
-            return [Result(not_sent, "not sent: the claim ran out while waiting")] * len(things)
+            return _not_sent(items, "not sent: the claim ran out while waiting")
         try:
             results = self.ask(things, items, now) if asked else self.hand_over(things, now)
         except RetryLater as later:
             self.circuit.failed(later.reason)
             if later.after is not None and self.run.time_passes:
                 self.rate.pause(later.after)
-            return [Result(not_sent, later.reason, retry_after=later.after)] * len(things)
+            return _not_sent(items, later.reason, later.after)
         except RejectItem as refusal:
             self.circuit.succeeded()
             if len(things) == 1:
@@ -430,7 +432,7 @@ class _Lane:
             ]
         except StopRun as stop:
             self.circuit.stop(str(stop))
-            return [Result(not_sent, str(stop))] * len(things)
+            return _not_sent(items, str(stop))
         except InDoubt as doubt:
             self.circuit.failed(doubt.reason)
             return [Result(Outcome.UNKNOWN, doubt.reason)] * len(things)
@@ -443,7 +445,12 @@ class _Lane:
             self.circuit.failed(reason)
             return [Result(Outcome.UNKNOWN, reason)] * len(things)
         self.circuit.succeeded()
-        return results
+        if asked:
+            return results
+        return [
+            replace(result, outcome=Outcome.UNKNOWN) if item.in_doubt and result.outcome is Outcome.DEFERRED else result
+            for item, result in zip(items, results, strict=True)
+        ]
 
     def _record(self, batch: _Batch) -> None:
         """Write down what became of a batch, in one commit."""
@@ -460,7 +467,7 @@ class _Lane:
                     "attempt": item.attempts + 1,
                     "outcome": _SKIPPED if kind == _SKIPPED else result.outcome.value,
                     "reason": result.reason or None,
-                    "provider_id": result.provider_id or None,
+                    "provider_id": result.provider_id or (item.provider_id if result.outcome is Outcome.UNKNOWN else "") or None,
                     "retry_at": self._retry_at(item, kind, result, now),
                     "destination": self.target.name,
                     "recorded_at": now,
@@ -478,7 +485,7 @@ class _Lane:
     def _retry_at(self, item: Item, kind: str, result: Result, now: datetime) -> datetime | None:
         if kind == "later":
             return item.retry_at
-        if kind != "answered":
+        if kind != "answered" or (item.in_doubt and item.decision == "skip" and item.reason == "expired"):
             return None
         if result.outcome is Outcome.DEFERRED:
             asked = _TOO_SMALL_WAIT if result.reason == AUDIENCE_TOO_SMALL and result.retry_after is None else result.retry_after
@@ -523,8 +530,11 @@ class _MessageLane(_Lane):
     def against(self, items: Sequence[Item], now: datetime) -> Mapping[str, str]:
         return self.run.news.against(items, now)
 
-    def mode(self, item: Item) -> str:  # noqa: ARG002
-        return "repeat" if self.can.idempotent else "ask" if self.can.can_ask else "leave"
+    def mode(self, item: Item) -> str:
+        # Where both can be done, repeating is quicker; what is not to be sent any more, or not now, is asked about.
+        if self.can.idempotent and (item.decision == "send" or not self.can.can_ask):
+            return "repeat"
+        return "ask" if self.can.can_ask else "leave"
 
     def make(self, item: Item) -> Message:
         return self.run.renderer.render(item)
@@ -575,6 +585,11 @@ def _portions(items: list[Item], size: int) -> Iterator[list[Item]]:
         portion = max(1, size >> 2 * deaths)
         for start in range(0, len(part), portion):
             yield part[start : start + portion]
+
+
+def _not_sent(items: Sequence[Item], reason: str, after: float | None = None) -> list[Result]:
+    """Nothing was sent this time; what was in doubt before still is."""
+    return [Result(Outcome.UNKNOWN if item.in_doubt else Outcome.DEFERRED, reason, retry_after=after) for item in items]
 
 
 def _halvings(item: Item) -> int:

@@ -212,7 +212,7 @@ class Queue:
                         when answered.latest.outcome = 'unknown' then 'unknown'
                         else 'deferred'
                     end as state,
-                    answered.latest.provider_id as provider_id,
+                    case when answered.latest.outcome = 'unknown' then answered.latest.provider_id end as provider_id,
                     answered.latest.retry_at as retry_at,
                     answered.latest.reason as last_reason
                     {"" if is_message else ", items.as_of as not_before"}
@@ -275,6 +275,7 @@ def claim(
                     "attempt": item.attempts,
                     "outcome": "unknown",
                     "reason": "the dispatcher ended before the answer was recorded",
+                    "provider_id": item.provider_id or None,
                     "retry_at": now if item.item_id in repeatable else None,
                     "recorded_at": now,
                 }
