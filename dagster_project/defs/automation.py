@@ -9,7 +9,8 @@ from winback.settings import load_settings
 
 daily = dg.define_asset_job(
     "daily",
-    selection=dg.AssetSelection.all(),
+    # What is pulled from providers has a schedule of its own: their bad day is no reason for a bad day here.
+    selection=dg.AssetSelection.all() - dg.AssetSelection.groups("inbox"),
     partitions_def=DAYS,
     description="One day: land, check, sync, derive, plan, apply, send, publish, report. Programs enter people on their own weekday.",
     tags={"dagster/max_retries": "1"},

@@ -14,13 +14,22 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from winback.destinations.config import ListenConfig
 from winback.destinations.webhook import signature
+from winback.inbox.config import open_sources
+from winback.inbox.incoming import Source
 from winback.inbox.signatures import twilio_signature
 
 PUBLIC_URL = "https://hooks.example.com/winback"
 TWILIO_TOKEN = "12345678901234567890123456789012"
 ONESIGNAL_SECRET = "a-secret-of-some-length"
 WEBHOOK_SECRET = "another-secret-of-some-length"
+
+
+def opened(environment: Mapping[str, str] | None = None, group_id: int | None = None) -> tuple[Source, ...]:
+    """The sources that are open with an environment; by default all of them."""
+    environment = ENVIRONMENT if environment is None else environment
+    return open_sources(ListenConfig(), environment, public_url=environment.get("WINBACK_PUBLIC_URL"), group_id=group_id).sources
 
 
 @cache

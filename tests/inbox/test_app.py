@@ -14,11 +14,9 @@ from starlette.testclient import TestClient
 
 from tests.inbox import signing
 from winback.clock import utc_now
-from winback.destinations.config import ListenConfig
 from winback.inbox import app as receiver
 from winback.inbox import refused as refusing
 from winback.inbox.app import Inbox
-from winback.inbox.config import open_sources
 from winback.inbox.refused import RefusedFolder
 from winback.inbox.writer import GroupWriter
 from winback.ledger import Ledger, open_ledger_at
@@ -34,7 +32,7 @@ def sqlite(tmp_path: Path) -> Iterator[Ledger]:
 
 
 def client_on(ledger: Ledger, tmp_path: Path, environment: dict[str, str] = signing.ENVIRONMENT, **more: Any) -> TestClient:
-    sources = open_sources(ListenConfig(), environment).sources
+    sources = signing.opened(environment)
     inbox = Inbox(sources, GroupWriter(ledger, utc_now), RefusedFolder(tmp_path / "refused"), utc_now, **more)
     return TestClient(inbox.app(), base_url="http://receiver")
 
@@ -178,7 +176,7 @@ async def _slow_body(inbox: Inbox) -> int:
 
 def test_a_body_that_never_ends_is_given_up(sqlite: Ledger, tmp_path: Path) -> None:
     writer = GroupWriter(sqlite, utc_now)
-    sources = open_sources(ListenConfig(), signing.ENVIRONMENT).sources
+    sources = signing.opened()
     inbox = Inbox(sources, writer, RefusedFolder(tmp_path), utc_now, body_seconds=0.01)
     assert asyncio.run(_slow_body(inbox)) == 408
     writer.close()

@@ -11,7 +11,6 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.inbox import signing
-from winback.inbox.config import open_sources
 from winback.inbox.incoming import Incoming, Refused, Source
 from winback.inbox.signatures import EcdsaKey, is_timely, twilio_signature, twilio_verifies
 
@@ -109,9 +108,7 @@ ITEM = {"id": "e1", "type": "delivered", "channel": "email", "occurred_at": "202
 
 
 def source(name: str, environment: dict[str, str] | None = None) -> Source:
-    from winback.destinations.config import ListenConfig
-
-    return next(one for one in open_sources(ListenConfig(), environment or signing.ENVIRONMENT).sources if one.name == name)
+    return next(one for one in signing.opened(environment) if one.name == name)
 
 
 def signed(name: str) -> Incoming:

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from tests.inbox import signing
-from winback.inbox.config import open_sources
 from winback.inbox.incoming import Batch, Incoming, Malformed
 from winback.inbox.machines import is_machine
 from winback.inbox.recording import Event, address_hash, derived_id
@@ -31,9 +30,7 @@ def examples() -> Path:
 
 
 def read(name: str, body: Any, path: str = "", query: str = "", group_id: int | None = None) -> Batch:
-    from winback.destinations.config import ListenConfig
-
-    source = next(one for one in open_sources(ListenConfig(), signing.ENVIRONMENT, group_id=group_id).sources if one.name == name)
+    source = next(one for one in signing.opened(group_id=group_id) if one.name == name)
     content = signing.twilio(path, body)[0] if name == "twilio" else body if isinstance(body, bytes) else signing.as_json(body)
     return source.read(Incoming(path or source.paths[0], query, {}, content, NOW))
 

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from winback.cli import dashboard, dbt, deliveries, destinations, explain, listen, preview, programs, report, run, send_test, serve
+from winback.cli import dashboard, dbt, deliveries, destinations, explain, listen, preview, programs, pull, report, run, send_test, serve
 from winback.errors import WinbackError
 
 EXIT_PROBLEM = 1
@@ -22,6 +22,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("serve")(serve.serve)
 app.command("listen")(listen.listen)
+app.command("pull")(pull.pull)
 app.add_typer(programs.app, name="programs")
 app.command("preview")(preview.preview)
 app.command("explain")(explain.explain)

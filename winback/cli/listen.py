@@ -6,10 +6,12 @@ from typing import Annotated
 
 import typer
 
+from winback.settings import LISTEN_PORT
+
 
 def listen(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any that is free.")] = 3001,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any that is free.")] = LISTEN_PORT,
 ) -> None:
     """Receive delivery events, replies and unsubscriptions, until Ctrl+C. Says which addresses are open."""
     from winback.inbox.serving import listen as serve
@@ -23,6 +25,8 @@ def listen(
         typer.echo(f"Receiver: http://{host}:{actual}  (state: {settings.root}; stop with Ctrl+C)")
         if found.public_url:
             typer.echo(f"  reached from outside as {found.public_url}")
+        if settings.listener_url:
+            typer.echo(f"  open    links of messages: {settings.listener_url}")
         for source in found.sources:
             typer.echo(f"  open    {source.name}: {', '.join(source.paths)}")
         for name, reason in found.closed.items():

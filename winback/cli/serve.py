@@ -1,4 +1,4 @@
-"""`winback serve`: the Dagster UI on this home's state, and the dashboard beside it."""
+"""`winback serve`: the Dagster UI on this home's state, with the dashboard and the receiver beside it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from winback.cli.dashboard import DASHBOARD_PORT
+from winback.settings import LISTEN_PORT
 
 
 def serve(
@@ -18,8 +19,9 @@ def serve(
     dashboard_port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port of the dashboard on this machine; 0: without it.")
     ] = DASHBOARD_PORT,
+    listen_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the receiver on this machine; 0: without it.")] = LISTEN_PORT,
 ) -> None:
-    """Open the Dagster UI (assets, checks, runs, schedules, the daily report) and the dashboard of what was won back."""
+    """Open the Dagster UI (assets, checks, runs, schedules, the daily report), the dashboard of what was won back, and the receiver."""
     from winback.cli.beside import start_beside
     from winback.home import prepare_home
     from winback.settings import PROJECT_ROOT, load_settings
@@ -31,6 +33,8 @@ def serve(
     subprocess.run([sys.executable, "-m", "dagster", "instance", "migrate"], env=environment, check=True, stdout=subprocess.DEVNULL)
     if dashboard_port:
         start_beside(environment, "dashboard", "--no-browser", "--port", str(dashboard_port))
+    if listen_port:
+        start_beside(environment, "listen", "--port", str(listen_port))
     typer.echo(f"Dagster UI: http://{host}:{port}  (state: {settings.root}; stop with Ctrl+C)")
     command = [sys.executable, "-m", "dagster", "dev", "-w", "workspace.yaml", "-h", host, "-p", str(port)]
     os.chdir(PROJECT_ROOT)

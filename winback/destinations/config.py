@@ -143,7 +143,6 @@ class MailboxListening(_Section):
 class ListenConfig(_Section):
     """Keys of `listen:`. A sender whose secret is not set is not listened to."""
 
-    public_url_env: EnvName = "WINBACK_PUBLIC_URL"
     sendgrid: SendGridListening = SendGridListening()
     twilio: TwilioListening = TwilioListening()
     onesignal: OneSignalListening = OneSignalListening()

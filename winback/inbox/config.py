@@ -22,19 +22,16 @@ class Opened:
     public_url: str | None
 
 
-def public_url(config: ListenConfig, environment: Mapping[str, str]) -> str | None:
-    """The address under which the world reaches the receiver, without a slash at its end; None where it is not set.
+def called_address(value: str) -> str:
+    """The address under which the world reaches the receiver, without a slash at its end.
 
     Raises
     ------
     BadConfig
-        It is no address of ours.
+        It is no address that a provider could call.
     """
-    value = environment.get(config.public_url_env, "").strip()
-    if not value:
-        return None
     try:
-        parts = urlsplit(value)
+        parts = urlsplit(value.strip())
         is_usable = bool(parts.hostname) and parts.port != 0
     except ValueError:
         is_usable = False
@@ -47,14 +44,14 @@ def public_url(config: ListenConfig, environment: Mapping[str, str]) -> str | No
         or "@" in parts.netloc
     ):
         raise BadConfig(
-            f"{FILE_NAME}: listen.public_url_env: {config.public_url_env} holds no usable address (not shown); allowed: https://host or "
-            "https://host/path, without credentials, ? and # (http:// only for localhost)"
+            "WINBACK_PUBLIC_URL holds no usable address (not shown: it may hold a password); allowed: https://host or https://host/path, "
+            "without user, ? and # (http:// only for localhost)"
         )
-    return value.rstrip("/")
+    return value.strip().rstrip("/")
 
 
-def open_sources(config: ListenConfig, environment: Mapping[str, str], *, group_id: int | None = None) -> Opened:
-    """The sources whose secrets are there. `group_id`: our unsubscribe group at SendGrid.
+def open_sources(config: ListenConfig, environment: Mapping[str, str], *, public_url: str | None, group_id: int | None = None) -> Opened:
+    """The sources whose secrets are there. `public_url`: where the world reaches us; `group_id`: our unsubscribe group at SendGrid.
 
     Raises
     ------
@@ -68,7 +65,7 @@ def open_sources(config: ListenConfig, environment: Mapping[str, str], *, group_
     from winback.inbox.sources.twilio import TwilioEvents
     from winback.inbox.sources.webhook import WebhookEvents
 
-    url = public_url(config, environment)
+    url = called_address(public_url) if public_url else None
     sources: list[Source] = []
     closed: dict[str, str] = {}
 
@@ -88,7 +85,7 @@ def open_sources(config: ListenConfig, environment: Mapping[str, str], *, group_
             ) from None
     if token := secret("twilio", config.twilio.auth_token_env):
         if url is None:
-            closed["twilio"] = f"{config.public_url_env} is not set, and Twilio signs the address that it calls"
+            closed["twilio"] = "WINBACK_PUBLIC_URL is not set, and Twilio signs the address that it calls"
         else:
             sources.append(TwilioEvents(token, url))
     if value := secret("onesignal", config.onesignal.secret_env):

@@ -8,17 +8,20 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+import structlog
 import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from winback.clock import utc_now
-from winback.destinations.config import load_destinations
-from winback.errors import BadConfig
+from winback.destinations.config import MailboxListening, load_destinations
+from winback.errors import BadConfig, RetryLater, WinbackError
 from winback.inbox.app import Inbox
 from winback.inbox.config import Opened, open_sources
+from winback.inbox.mail import read_mails
 from winback.inbox.refused import RefusedFolder
 from winback.inbox.writer import GroupWriter
 from winback.ledger import Ledger, open_ledger
+from winback.links.routes import routes
 from winback.settings import Settings
 
 HEAD_SECONDS = 10.0
@@ -27,6 +30,7 @@ HEAD_SECONDS = 10.0
 MOST_CONNECTIONS = 1_000
 STOP_SECONDS = 20
 
+_log = structlog.get_logger("winback.inbox")
 _Protocol: Any = AutoHTTPProtocol
 
 
@@ -68,7 +72,9 @@ def opened(settings: Settings, environment: Mapping[str, str] | None = None) -> 
     """
     config = load_destinations(settings.project)
     group_id = getattr(config.configs.get("sendgrid"), "unsubscribe_group_id", None)
-    return open_sources(config.listen, os.environ if environment is None else environment, group_id=group_id)
+    return open_sources(
+        config.listen, os.environ if environment is None else environment, public_url=settings.public_url, group_id=group_id
+    )
 
 
 def listen(settings: Settings, *, host: str, port: int, ready: Callable[[int], None]) -> None:
@@ -86,7 +92,6 @@ def listen(settings: Settings, *, host: str, port: int, ready: Callable[[int], N
 
 
 async def _serve(settings: Settings, ledger: Ledger, found: Opened, host: str, port: int, ready: Callable[[int], None]) -> None:
-    from winback.links.routes import routes
     from winback.links.times import clock_of
 
     # In the demo, what comes back belongs to the demo's day. Signatures are as old as they are.
@@ -114,12 +119,31 @@ async def _serve(settings: Settings, ledger: Ledger, found: Opened, host: str, p
         timeout_graceful_shutdown=STOP_SECONDS,
     )
     server = _Server(config, ready)
+    mailbox = load_destinations(settings.project).listen.mailbox
+    reading = asyncio.create_task(_read_mail_now_and_then(settings, ledger, mailbox)) if mailbox else None
     try:
         await server.serve()
     except SystemExit:
         raise BadConfig(f"Port {port} of {host} cannot be listened on: is another receiver running? Choose one with --port.") from None
     finally:
+        if reading is not None:
+            reading.cancel()
         await asyncio.to_thread(writer.close)
+
+
+async def _read_mail_now_and_then(settings: Settings, ledger: Ledger, mailbox: MailboxListening) -> None:
+    """Read bounces and complaints for as long as the receiver runs. What goes wrong is told, and tried again."""
+    while True:
+        try:
+            report = await asyncio.to_thread(read_mails, ledger, mailbox, os.environ, settings.project, utc_now)
+        except RetryLater as problem:
+            _log.warning("mailbox", problem=problem.reason)
+        except WinbackError as problem:
+            _log.warning("mailbox", problem=str(problem))
+        else:
+            if report.mails:
+                _log.info("mailbox", mails=report.mails, events=report.events, ignored=report.ignored)
+        await asyncio.sleep(mailbox.every_seconds)
 
 
 class _Server(uvicorn.Server):
