@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 
 import pytest
 from typer.testing import CliRunner
 
 from tests.programs.conftest import MakeProject
 from winback.cli.programs import app
-from winback.errors import BadConfig
+from winback.errors import BadConfig, BadInput
 from winback.ledger import open_ledger
 from winback.settings import Settings
 
@@ -94,3 +95,21 @@ def test_approve_and_the_change_after_it(here: Settings) -> None:
     (here.programs_dir / "p.yml").write_text(PROGRAM.replace("below: 90", "below: 80"))
     [row] = json.loads(run.invoke(app, ["list", "--json"]).stdout)
     assert row["version"] == "1, changed since"
+
+
+def test_a_pause_of_email_is_listed_and_a_person_ends_it(here: Settings) -> None:
+    resume = ["resume", "p", "--by", "mia", "--reason", "the list was cleaned"]
+    refused = run.invoke(app, resume)
+    assert isinstance(refused.exception, BadInput)
+    with open_ledger(here) as ledger:
+        ledger.audit("pause_email", actor="winback", subject="p", now=datetime(2030, 1, 2, 10))
+    [row] = json.loads(run.invoke(app, ["list", "--json"]).stdout)
+    assert row["email_paused_at"] == "2030-01-02 10:00:00"
+    assert "live, email paused" in run.invoke(app, ["list"], env={"COLUMNS": "200"}).stdout
+    told = run.invoke(app, resume)
+    assert (told.exit_code, "Resumed the email of p, paused since 2030-01-02 10:00 UTC." in told.output) == (0, True)
+    [row] = json.loads(run.invoke(app, ["list", "--json"]).stdout)
+    assert row["email_paused_at"] is None
+    with open_ledger(here) as ledger:
+        act = ledger.rows("audit_trail", act="resume_email")[0]
+    assert (act["actor"], act["subject"]) == ("mia", "p")
