@@ -16,8 +16,7 @@ create table marts.dim_programs as
 select program || '|' || version as program_version_id, program, version::integer as version, description, audience,
     case when is_in_force then 'live' else 'retired' end as status, is_in_force, timestamp '2024-08-01' as effective_at, 10 as priority,
     'daily' as cadence, holdout_percent::integer as holdout_percent, window_days::integer as window_days,
-    attribution_hours::integer as attribution_hours, offer_code, offer_percent::integer as offer_percent, step_count::integer as step_count,
-    'EUR' as currency
+    attribution_hours::integer as attribution_hours, offer_code, offer_percent::integer as offer_percent, step_count::integer as step_count
 from dim;
 
 create table journeys as
@@ -101,6 +100,8 @@ select program, version::integer as version, brand, date_trunc('week', enrolled_
     100.0 * count(*) filter (not is_open and not is_exited) / count(*) as completed_percentage,
     100.0 * count(*) filter (purchased and has_order) / count(*) as purchased_percentage,
     (coalesce(sum(order_value) filter (purchased and has_order), 0) / count(*))::decimal(18, 4) as revenue_per_started,
+    count(*) filter (purchased and has_order) as attributed_orders,
+    coalesce(sum(order_value) filter (purchased and has_order), 0)::decimal(18, 4) as attributed_revenue,
     any_value(window_days)::integer as window_days, max(enrolled_at + to_days(window_days))::date as window_closes_on, bool_and(is_mature) as is_mature
 from walked
 group by all;
@@ -169,8 +170,8 @@ widths as (
         1.96 * 25 * sqrt(1.0 / nullif(n1, 0) + 1.0 / nullif(n0, 0)) as z
     from rates
 )
-select scope, program, '(all)' as brand, version::integer as version, cohort_month, n1 as treatment_enrolled, n0 as holdout_enrolled,
-    i1 as treatment_immature, i0 as holdout_immature, alone as treatment_without_holdout, i1 + i0 = 0 as is_mature,
+select scope, program, version::integer as version, cohort_month, n1 as treatment_enrolled, n0 as holdout_enrolled,
+    i1 as treatment_immature, i0 as holdout_immature, alone as treatment_without_holdout, i1 + i0 = 0 as is_mature, case when i1 + i0 > 0 then date '2025-07-02' end as next_window_closes_on,
     x1 as treatment_purchased, x0 as holdout_purchased, 100 * p1 as treatment_percentage, 100 * p0 as holdout_percentage,
     100 * d as lift_points, 100 * (d - w) as lift_low, 100 * (d + w) as lift_high, 100 * (d - 1.7 * w) as lift_always_low,
     100 * (d + 1.7 * w) as lift_always_high, 100 * d / nullif(p0, 0) as relative_lift_percentage, 100 * (d - w) / nullif(p0, 0) as relative_lift_low,
@@ -195,7 +196,7 @@ with entries as (
 ),
 counted as (
     select case when grouping(brand) = 1 then 'program' else 'cohort' end as scope, program, cohort_month, coalesce(brand, '(all)') as brand, arm,
-        day::integer as day,
+        day::integer as day, count(*) as enrolled,
         count(*) filter (observed > day and (back is null or back >= day)) as at_risk, count(*) filter (observed > day and back = day) as returned
     from entries, range(91) as t(day)
     group by grouping sets ((program, arm, day), (program, cohort_month, brand, arm, day))
@@ -205,7 +206,7 @@ select *, case when at_risk > 0 then 100 * (1 - product(1 - returned / nullif(at
 from counted;
 
 create table marts.customer_tier_flows as
-select (date '2025-07-01' - ago::integer)::date as date, brand, from_tier, to_tier,
+select (date '2025-07-01' - ago::integer)::date as date_day, brand, from_tier, to_tier,
     (case when from_tier = to_tier then 900 + 300 * length(to_tier) else 12 + 10 * chance(from_tier || to_tier || ago) end
         * case when brand = 'Greengate' then 1 else 0.4 end)::bigint as customers
 from range(1, 121) as t(ago), (values ('Greengate'), ('Harbour & <Hill>')) as b(brand),
@@ -225,7 +226,7 @@ from sizes, sections;
 
 create table marts.upcoming_steps as
 select (date '2025-07-01' + (i % 8)::integer)::date as due_on, program, version::integer as version, brand, 1 + (i % 3)::integer as step_no, channel, arm,
-    'send' as kind, ['we_miss_you', 'whats_new', 'last_chance'][1 + i % 3] as content, (5 + 20 * chance(program || brand || channel || arm || i))::bigint as journeys
+    'send' as kind, ['we_miss_you', 'whats_new', 'last_chance'][1 + i % 3] as content, i % 8 = 0 as is_due, (5 + 20 * chance(program || brand || channel || arm || i))::bigint as journeys
 from range(8) as t(i), dim, (values ('Greengate'), ('Harbour & <Hill>')) as b(brand),
     (values ('email', 'treatment'), ('sms', 'treatment'), ('email', 'holdout')) as c(channel, arm)
 where is_in_force;
@@ -243,11 +244,20 @@ from dim, (values (1, 'suppressed', 12), (2, 'duplicate_contact', 3), (3, 'purch
 where is_in_force;
 
 create table marts.deliverability_daily as
-select sent_at::date as date, program, brand, channel, count(*) as sent, count(*) filter (chance('d' || message_id) < 0.95) as delivered,
-    count(*) filter (chance('d' || message_id) < 0.4) as read, count(*) filter (chance('d' || message_id) < 0.09) as clicked,
-    count(*) filter (chance('d' || message_id) >= 0.97) as bounced, 0::bigint as complained,
-    count(*) filter (chance('d' || message_id) < 0.012) as unsubscribed
-from messages
+with told as (
+    select sent_at::date as sent_on, program, channel, case when channel <> 'email' then 'none' when chance('domain' || enrolment_id) < 0.6 then 'example.com' else 'example.org' end as domain,
+        chance('d' || message_id) as fate, chance('m' || message_id) as machine
+    from messages
+)
+select timestamp '2025-07-01' as as_of, sent_on, program, channel, domain, count(*) as sent, count(*) filter (fate < 0.97) as reached,
+    count(*) filter (fate < 0.95) as delivered, count(*) filter (fate >= 0.97) as bounced, count(*) filter (fate between 0.95 and 0.96) as soft_bounced,
+    0::bigint as dropped, count(*) filter (fate < 0.001) as complained, count(*) filter (fate < 0.012) as unsubscribed,
+    count(*) filter (fate < 0.4) as opened, count(*) filter (fate >= 0.4 and machine < 0.3) as opened_by_machines_only,
+    count(*) filter (fate < 0.09) as clicked, count(*) filter (fate < 0.01) as replied, 100.0 * count(*) filter (fate >= 0.97) / count(*) as bounced_percentage,
+    100.0 * count(*) filter (fate < 0.001) / nullif(count(*) filter (fate < 0.97), 0) as complained_percentage,
+    100.0 * count(*) filter (fate < 0.012) / nullif(count(*) filter (fate < 0.97), 0) as unsubscribed_percentage,
+    case when channel = 'email' then 0.1 end as complaint_warning_percentage, case when channel = 'email' then 0.3 end as complaint_limit_percentage
+from told
 group by all;
 
 drop table reached; drop table tallied; drop table walked; drop table orders; drop table messages; drop table journeys; drop table dim;

@@ -3,35 +3,43 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import duckdb
 import pytest
 
 from winback.errors import BadInput, StopRun
-from winback.publishing import publish
+from winback.publishing import one_version, publish
 from winback.publishing.publication import STORAGE_VERSION, VERSIONS_KEPT
-from winback.settings import Settings
+from winback.settings import PROJECT_ROOT, Settings
 
 AS_OF = datetime(2017, 12, 1)
 NOW = datetime(2017, 12, 1, 0, 20)
 
+# Every mart of every form, over and over: in one opening each must be of one run.
 READER = """
-import sys, duckdb, pathlib
-published = pathlib.Path(sys.argv[1])
+import sys, duckdb
+from pathlib import Path
+from winback.publishing import one_version
+from winback.settings import PROJECT_ROOT, Settings
+home = Path(sys.argv[1])
+settings = Settings(home=home)
+marts = "select table_name from duckdb_tables() where schema_name = 'marts' and table_name not like 'published_%'"
 print("reading", flush=True)
 reads, seen = 0, set()
-while not (published / "stop").exists():
-    with duckdb.connect(str(published / "winback.duckdb"), read_only=True) as reader:
-        of_file = {reader.execute(f"select min({c}), max({c}) from marts.{m}").fetchone()
-            for m, c in (("customers", "publication"), ("flows", "publication"), ("published_run", "run_id::int"))}
-    folder = (published / "parquet").resolve()
-    with duckdb.connect() as reader:
-        of_folder = {reader.execute(f"select min({c}), max({c}) from read_parquet('{folder}/{m}.parquet')").fetchone()
-            for m, c in (("customers", "publication"), ("flows", "publication"), ("published_run", "run_id::int"))}
+while not (home / "stop").exists():
+    with duckdb.connect(str(settings.published / "winback.duckdb"), read_only=True) as reader:
+        names = [name for (name,) in reader.execute(marts).fetchall()]
+        of_file = {reader.execute(f"select min(publication), max(publication) from marts.{name}").fetchone() for name in names}
+        of_file.add(reader.execute("select min(run_id::int), max(run_id::int) from marts.published_run").fetchone())
+    with one_version(settings) as folder, duckdb.connect() as reader:
+        of_folder = {reader.execute(f"select min(publication), max(publication) from '{folder}/{n}.parquet'").fetchone() for n in names}
+        of_folder.add(reader.execute(f"select min(run_id::int), max(run_id::int) from '{folder}/published_run.parquet'").fetchone())
+    assert len(names) == 6, names
     assert len(of_file) == 1 and len(of_folder) == 1, (of_file, of_folder)
     seen |= of_file
     reads += 1
@@ -63,7 +71,7 @@ def test_only_marts_are_published_with_their_words(settings: Settings, warehouse
         "run.json",
     }
     with duckdb.connect(str(report.duckdb), read_only=True) as reader:
-        assert reader.execute("from marts.published_run").fetchall() == [("run-1", AS_OF, NOW)]
+        assert reader.execute("from marts.published_run").fetchall() == [("run-1", AS_OF, NOW, "USD")]
         assert reader.execute("from marts.published_notes").fetchall() == [("Contact details are invented (seed 7)",)]
         comments = dict(reader.execute("select column_name, comment from duckdb_columns() where table_name = 'customers'").fetchall())
         assert comments["lifetime_value"] == "Net value of all purchases (GBP)"
@@ -174,22 +182,47 @@ def test_without_symbolic_links_the_files_are_replaced(
         assert reader.execute(f"select run_id from '{report.parquet}/published_run.parquet'").fetchall() == [("2",)]
 
 
+def test_a_version_that_is_held_outlives_those_that_are_kept(settings: Settings, warehouse: duckdb.DuckDBPyConnection) -> None:
+    publish(settings, warehouse, "0", AS_OF, now=NOW)
+    with one_version(settings) as folder:
+        first = set(folder.iterdir())
+        for number in range(1, VERSIONS_KEPT + 3):
+            publish(settings, warehouse, str(number), AS_OF, now=NOW.replace(second=number))
+        assert set(folder.iterdir()) == first
+        with duckdb.connect() as reader:
+            assert reader.execute(f"select run_id from '{folder}/published_run.parquet'").fetchall() == [("0",)]
+    publish(settings, warehouse, "last", AS_OF, now=NOW.replace(second=59))
+    assert not folder.exists()
+    assert len(list((settings.published / "versions").iterdir())) == VERSIONS_KEPT
+
+
+def test_a_version_cannot_be_held_before_there_is_one(settings: Settings) -> None:
+    with pytest.raises(BadInput, match="nothing has been published yet"), one_version(settings):
+        pass
+
+
 def test_readers_loop_while_runs_publish(settings: Settings, warehouse: duckdb.DuckDBPyConnection) -> None:
-    """No read fails, none sees two runs at once."""
-    publications = 12
+    """No read fails, none sees two runs at once. The full size: WINBACK_TEST_READERS=20 WINBACK_TEST_PUBLICATIONS=100."""
+    number_of_readers = int(os.environ.get("WINBACK_TEST_READERS", "3"))
+    publications = int(os.environ.get("WINBACK_TEST_PUBLICATIONS", "12"))
+    for name in ("orders", "journeys", "tiers", "lift"):
+        warehouse.execute(f"create table marts.{name} as select range as number, 0 as publication from range(2000)")
+    tables = [name for (name,) in warehouse.execute("select table_name from duckdb_tables() where schema_name = 'marts'").fetchall()]
     publish(settings, warehouse, "0", AS_OF, now=NOW.replace(second=0))
+    command = [sys.executable, "-c", READER, str(settings.root)]
     readers = [
-        subprocess.Popen([sys.executable, "-c", READER, str(settings.published)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
+        subprocess.Popen(command, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(number_of_readers)
     ]
     for reader in readers:
         assert reader.stdout is not None
         assert reader.stdout.readline() == "reading\n"
-    for number in range(1, publications):
-        warehouse.execute(f"update marts.customers set publication = {number}; update marts.flows set publication = {number}")
-        publish(settings, warehouse, str(number), AS_OF, now=NOW.replace(second=number))
-    (settings.published / "stop").touch()
+    for number in range(1, publications + 1):
+        for name in tables:
+            warehouse.execute(f"update marts.{name} set publication = {number}")
+        publish(settings, warehouse, str(number), AS_OF, now=NOW + timedelta(seconds=number))
+    (settings.root / "stop").touch()
     for reader in readers:
-        out, problem = reader.communicate(timeout=60)
+        out, problem = reader.communicate(timeout=120)
         assert (reader.returncode, problem) == (0, "")
         assert int(out) > 1, "the reader must have seen runs change"

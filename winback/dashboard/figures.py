@@ -37,12 +37,12 @@ _QUERIES = {
         from marts.dim_programs
         order by program, version
     """,
-    "lift": "select * from marts.campaign_lift order by scope, program, brand, version, cohort_month",
+    "lift": "select * from marts.campaign_lift order by scope, program, version, cohort_month",
     "journeys": """
         select program, version, brand, cohort_week, arm, sum(started)::bigint as started, sum(still_open)::bigint as still_open,
             sum(exited)::bigint as exited, sum(completed)::bigint as completed, sum(purchased)::bigint as purchased,
             sum(orders)::bigint as orders, sum(revenue) as revenue, sum(messages)::bigint as messages, sum(message_cost) as message_cost,
-            max(window_closes_on) as window_closes_on, bool_and(is_mature) as is_mature
+            bool_and(is_mature) as is_mature
         from marts.campaign_report
         group by program, version, brand, cohort_week, arm
         order by program, version, brand, cohort_week, arm
@@ -68,16 +68,16 @@ _QUERIES = {
         order by scope, program, cohort_month, brand, arm
     """,
     "tier_sizes": """
-        select date, brand, to_tier as tier, sum(customers)::bigint as customers
+        select date_day, brand, to_tier as tier, sum(customers)::bigint as customers
         from marts.customer_tier_flows
-        group by date, brand, to_tier
-        order by date, brand, to_tier
+        group by date_day, brand, to_tier
+        order by date_day, brand, to_tier
     """,
     "tier_moves": """
-        select date, brand, from_tier, to_tier, customers
+        select date_day, brand, from_tier, to_tier, customers
         from marts.customer_tier_flows
         where from_tier <> to_tier
-        order by date, brand, from_tier, to_tier
+        order by date_day, brand, from_tier, to_tier
     """,
     "audiences": """
         select audience, section, value, customers, orders_past_year, revenue_past_year, customers_percentage
@@ -85,12 +85,28 @@ _QUERIES = {
         order by audience <> '(all customers)', audience, section, position, value
     """,
     "deliverability": """
-        select date, program, brand, channel, sent, delivered, read, clicked, bounced, complained, unsubscribed
+        select sent_on, program, channel, sum(sent)::bigint as sent, sum(reached)::bigint as reached, sum(delivered)::bigint as delivered,
+            sum(opened)::bigint as opened, sum(clicked)::bigint as clicked, sum(bounced)::bigint as bounced,
+            sum(soft_bounced)::bigint as soft_bounced, sum(complained)::bigint as complained, sum(unsubscribed)::bigint as unsubscribed
         from marts.deliverability_daily
-        order by date, program, brand, channel
+        group by sent_on, program, channel
+        order by sent_on, program, channel
+    """,
+    "domains": """
+        select program, domain, sum(sent)::bigint as sent, sum(reached)::bigint as reached, sum(opened)::bigint as opened,
+            sum(clicked)::bigint as clicked, sum(bounced)::bigint as bounced, sum(complained)::bigint as complained,
+            sum(unsubscribed)::bigint as unsubscribed
+        from marts.deliverability_daily
+        where channel = 'email'
+        group by program, domain
+        order by program, domain
+    """,
+    "complaint_limits": """
+        select max(complaint_warning_percentage) as warning, max(complaint_limit_percentage) as limit_
+        from marts.deliverability_daily
     """,
     "upcoming": """
-        select due_on, program, version, brand, step_no, channel, arm, kind, content, journeys
+        select due_on, program, version, brand, step_no, channel, arm, kind, content, is_due, journeys
         from marts.upcoming_steps
         order by due_on, program, version, brand, step_no, channel, arm
     """,
@@ -140,7 +156,7 @@ class Figures:
     run_id: str
     as_of: datetime
     published_at: datetime
-    currency: str | None
+    currency: str
     notes: list[str]
     dates_joined: str
     exact_hours: int
@@ -177,13 +193,14 @@ def gather(connection: duckdb.DuckDBPyConnection) -> Figures:
         The marts were published by a version of winback that had no such mart or column.
     """
     try:
-        [(run_id, as_of, published_at)] = connection.execute("select run_id, as_of, published_at from marts.published_run").fetchall()
+        run = connection.execute("select run_id, as_of, published_at, currency from marts.published_run").fetchall()
+        [(run_id, as_of, published_at, currency)] = run
         dates_joined, hours_joined, cube = _cube(connection)
         return Figures(
             run_id=run_id,
             as_of=as_of,
             published_at=published_at,
-            currency=connection.execute("select max(currency) from marts.dim_programs").fetchall()[0][0],
+            currency=currency,
             notes=[note for (note,) in connection.execute("select note from marts.published_notes order by note").fetchall()],
             dates_joined=dates_joined,
             exact_hours=EXACT_HOURS if hours_joined else 720,

@@ -1,5 +1,5 @@
 """The marts in a place of their own, that BI tools can hold open while the pipeline runs."""
 
-from winback.publishing.publication import PublishReport, publish
+from winback.publishing.publication import PublishReport, one_version, publish
 
-__all__ = ["PublishReport", "publish"]
+__all__ = ["PublishReport", "one_version", "publish"]

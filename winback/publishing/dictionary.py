@@ -39,6 +39,7 @@ ABOUT_THE_RUN = (
             ColumnEntry("run_id", "varchar", "", "Id of the run that published"),
             ColumnEntry("as_of", "timestamp", "UTC", "The instant that the run reasoned about: nothing at or after it is counted"),
             ColumnEntry("published_at", "timestamp", "UTC", "When the run published"),
+            ColumnEntry("currency", "varchar", "", "ISO 4217 code of all amounts in the marts (currency of brand.yml)"),
         ),
     ),
     MartEntry(

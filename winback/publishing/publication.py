@@ -6,9 +6,12 @@ folder of one version. A reader who has the old file open goes on reading the ol
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +30,9 @@ STORAGE_VERSION = "v1.0.0"
 
 # Who has followed the link to a version can finish reading while this many newer ones arrive.
 VERSIONS_KEPT = 5
+
+# The file of a version that readers lock.
+_HELD_BY = "run.json"
 
 # Exact names, because `reachable_email` or `last_email_engaged_at` say nothing about who somebody is.
 PERSONAL_COLUMNS = frozenset(
@@ -100,7 +106,11 @@ def publish(
         There are no marts yet.
     StopRun
         A mart has a column that names personal data. The marts published before stay.
+    BadConfig
+        brand.yml, which names the currency of all amounts, cannot be read.
     """
+    from winback.programs import brand_of
+
     published_at = now or utc_now()
     settings.published.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(settings.published)
@@ -112,6 +122,7 @@ def publish(
         marts = describe_marts(cursor, settings.manifest)
         _require_publishable(marts)
         run = {"run_id": run_id, "as_of": f"{as_of:%Y-%m-%d %H:%M:%S}", "published_at": f"{published_at:%Y-%m-%d %H:%M:%S.%f}"}
+        run["currency"] = brand_of(settings).currency
         notes = source_notes(cursor)
         rows = _copy(cursor, marts, run, notes, work)
         version = work / "version"
@@ -131,6 +142,31 @@ def publish(
         parquet=settings.published / "parquet",
         dictionary=settings.published / "data_dictionary.md",
     )
+
+
+@contextmanager
+def one_version(settings: Settings) -> Iterator[Path]:
+    """The folder of the Parquet files of one run, held until the end of the block however many runs publish meanwhile.
+
+    Raises
+    ------
+    BadInput
+        Nothing has been published.
+    """
+    while True:
+        folder = (settings.published / "parquet").resolve()
+        try:
+            held = (folder / _HELD_BY).open("rb")
+        except FileNotFoundError:
+            if folder == (settings.published / "parquet").resolve():
+                raise BadInput(f"{folder}: nothing has been published yet. Run a day first: `winback run`.") from None
+            continue
+        with held:
+            fcntl.flock(held, fcntl.LOCK_SH)
+            # Between the link and the lock the version may have gone: then there is a newer one.
+            if (folder / _HELD_BY).exists():
+                yield folder
+                return
 
 
 def _require_publishable(marts: list[MartEntry]) -> None:
@@ -155,8 +191,9 @@ def _copy(cursor: duckdb.DuckDBPyConnection, marts: list[MartEntry], run: dict[s
         cursor.execute("begin")
         cursor.execute("create schema published.marts")
         cursor.execute(
-            "create table published.marts.published_run as select ? as run_id, ?::timestamp as as_of, ?::timestamp as published_at",
-            [run["run_id"], run["as_of"], run["published_at"]],
+            "create table published.marts.published_run as "
+            "select ? as run_id, ?::timestamp as as_of, ?::timestamp as published_at, ? as currency",
+            [run["run_id"], run["as_of"], run["published_at"], run["currency"]],
         )
         cursor.execute("create table published.marts.published_notes (note varchar)")
         for note in notes:
@@ -202,7 +239,19 @@ def _switch(published: Path, work: Path, name: str) -> None:
     for old in sorted((path for path in versions.iterdir() if path != target), key=lambda path: path.stat().st_mtime_ns)[
         : 1 - VERSIONS_KEPT
     ]:
-        shutil.rmtree(old, ignore_errors=True)
+        _remove_unless_read(old)
+
+
+def _remove_unless_read(version: Path) -> None:
+    """Whoever holds a version (`one_version`) keeps it; it goes with a later publication."""
+    try:
+        with (version / _HELD_BY).open("rb") as held:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(version, ignore_errors=True)
+    except BlockingIOError:
+        return
+    except FileNotFoundError:
+        shutil.rmtree(version, ignore_errors=True)
 
 
 def _point(link: Path, target: Path, work: Path) -> None:

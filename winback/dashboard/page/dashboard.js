@@ -111,20 +111,18 @@
   const joined = { day: "", week: " Dates are joined to weeks.", month: " Dates are joined to months." }[data.datesJoined];
 
   // Lift as the mart says it: only for the cuts that it has.
-  function liftRow(program = state.program) {
-    const wanted = program ? (state.version && program === state.program ? "version" : "program") : "all";
-    const of = (scope, brand) => rows.lift.find((r) => r.scope === scope && (!program || r.program === program) && (wanted !== "version" || String(r.version) === state.version) && (brand === undefined || r.brand === brand));
-    const branded = state.brand && wanted !== "version" && of(program ? "program_brand" : "brand", state.brand);
-    return { row: branded || of(wanted), filters: ["program", "version", ...(branded ? ["brand"] : [])] };
+  function liftRow() {
+    const scope = state.program ? (state.version ? "version" : "program") : "all";
+    return rows.lift.find((r) => r.scope === scope && (!state.program || r.program === state.program) && (scope !== "version" || String(r.version) === state.version));
   }
-  const firstClose = (list) => unique(list.filter((r) => !r.is_mature).map((r) => r.window_closes_on))[0];
+  const LIFT_FILTERS = ["program", "version"];
   function whyNoLift(row) {
     const started = kept(rows.journeys, { except: ["channel"] });
     if (!total(started, "started")) return "Nobody has entered yet: people enter when the day's run applies its plan, and appear here the day after.";
     const heldOut = total(started.filter((r) => r.arm === "holdout"), "started");
     if (!heldOut) return "Nobody has been held out, so there is nothing to compare with and lift cannot be known. Set holdout_percent in the program to measure it.";
-    const close = firstClose(started);
-    if (!row || !row.treatment_enrolled || !row.holdout_enrolled) return `No window has closed yet${close ? `: the first closes on ${dates.long(close)}` : ""}. Until then who was held out may still come back, so no difference is shown.`;
+    const close = row && row.next_window_closes_on;
+    if (!row || !row.treatment_enrolled || !row.holdout_enrolled) return `No window has closed yet${close ? `: the next closes on ${dates.long(close)}` : ""}. Until then who was held out may still come back, so no difference is shown.`;
     return "";
   }
   const liftOf = (row) => `Of first entries whose window has closed: ${show("count", row.treatment_enrolled)} treated, ${show("count", row.holdout_enrolled)} held out.` +
@@ -133,11 +131,11 @@
   const chance = (low, high) => (low > 0 ? "The interval lies above zero." : high < 0 ? "The interval lies below zero: messages did harm." : "The interval holds zero: it may be chance.");
 
   function headline() {
-    const { row, filters } = liftRow(), why = whyNoLift(row);
+    const row = liftRow(), why = whyNoLift(row);
     const cube = inWindow(), revenue = total(cube, "revenue"), all = total(ordersSince(), "revenue");
     const immature = row && !row.is_mature && !why ? ` ${badge(`immature: ${show("count", row.treatment_immature + row.holdout_immature)} windows still open`)}` : "";
     const left = why ? `<p class="big">–</p><p class="empty">${escape(why)}</p>`
-      : `<p class="big" id="incremental">${escape(show("gain", row.incremental_revenue))}</p><p class="told">95% interval ${escape(show("gain", row.incremental_revenue_low))} to ${escape(show("gain", row.incremental_revenue_high))}. ${chance(row.incremental_revenue_low, row.incremental_revenue_high)}</p><p>${escape(liftOf(row))}${notApplied(filters)}</p>`;
+      : `<p class="big" id="incremental">${escape(show("gain", row.incremental_revenue))}</p><p class="told">95% interval ${escape(show("gain", row.incremental_revenue_low))} to ${escape(show("gain", row.incremental_revenue_high))}. ${chance(row.incremental_revenue_low, row.incremental_revenue_high)}</p><p>${escape(liftOf(row))}${notApplied(LIFT_FILTERS)}</p>`;
     const nothing = !rows.orders.length ? "No message has gone out before an order yet: attribution begins with the first message sent." : !rows.cube.length ? "No order has followed a message within the longest window yet." : "";
     const right = nothing ? `<p class="big" id="attributed">${escape(show("money", 0))}</p><p class="empty">${escape(nothing)}</p>`
       : `<p class="big" id="attributed">${escape(show("money", revenue))}</p><p class="told">${escape(show("count", total(cube, "orders")))} orders, ${escape(show("percent", share(revenue, all)))} of the revenue of all orders since the first message.</p><p>Orders whose latest message was less than ${escape(windowed())} before, whoever would have come anyway.${escape(joined)}${state.channel || state.program ? " All orders: of every program and channel." : ""}${notApplied(["program", "brand", "channel", "dates"])}</p>`;
@@ -180,7 +178,7 @@
     const programs = PROGRAMS.filter((p) => !state.program || p === state.program);
     const thresholds = unique(rows.monthly.map((r) => r.lapse_threshold_days)).sort((a, b) => a - b);
     const monthly = rows.monthly.filter((r) => r.lapse_threshold_days === state.lapsed && (!state.from || r.month >= state.from.slice(0, 7)) && (!state.to || r.month <= state.to)).slice(-24);
-    const { row } = liftRow();
+    const row = liftRow();
     return `<h1 tabindex="-1">What was really won back</h1><p>Attributed revenue counts every order that followed a message, also of those who would have come anyway. Incremental revenue compares with people who were deliberately left alone: it is what the messages caused.</p>` +
       headline() +
       `<dl class="tiles">${tile("Entered", show("count", total(journeys, "started")), `journeys begun${state.from || state.to ? " in weeks of these dates" : ""}; ${show("count", total(journeys.filter((r) => r.arm === "holdout"), "started"))} of them held out`)}` +
@@ -219,7 +217,7 @@
     if (!state.program) return `<h1 tabindex="-1">Programs</h1><p>Choose one for its funnel, steps, journeys, returns and lift.</p><div class="grid">${programTable(PROGRAMS)}</div>`;
     const versions = rows.programs.filter((r) => r.program === state.program), facts = versions.find((r) => String(r.version) === state.version) || IN_FORCE.get(state.program) || versions.at(-1);
     const journeys = kept(rows.journeys, { date: "cohort_week" }), arm = (a) => journeys.filter((r) => r.arm === a);
-    const { row, filters } = liftRow(), why = whyNoLift(row), started = total(journeys, "started");
+    const row = liftRow(), why = whyNoLift(row), started = total(journeys, "started");
     const nobody = started ? "" : rows.journeys.some((r) => r.program === state.program) ? "Nobody entered with these filters." : "Nobody has entered this program yet: who enters in a run appears the day after.";
     const arms = ["treatment", "holdout"].filter((a) => total(arm(a), "started")), armName = { treatment: "treated", holdout: "held out" };
     const outcomes = [["bought", "purchased"], ["left early", "exited"], ["completed it", "completed"], ["still in it", "still_open"]];
@@ -234,7 +232,7 @@
           table: { headings: ["", ...arms.flatMap((a) => [`${armName[a]}, journeys`, `${armName[a]}, % of started`])], rows: [["started", "started"], ...outcomes].map(([name, column]) => [name, ...arms.flatMap((a) => [total(arm(a), column), cell("percent", share(total(arm(a), column), total(arm(a), "started")))])]) } } }) +
       figure({ title: "What became of the messages", of: "Messages of all steps, one per journey and step. Shares are of sent; reads and clicks by machines are left out.", filters: ["program", "brand", "channel"], empty: funnel[0][1] ? "" : nobody || "No message has been queued yet.",
         chart: { kind: "bars", unit: "count", rows: funnel.map(([name, n]) => ({ label: name, values: [n], told: name === "queued for sending" ? show("count", n) : `${show("count", n)} (${show("percent", share(n, funnel[1][1]))})` })) } }) +
-      returns(nobody) + "</div>" + stepsPart(steps, nobody) + flowPart(nobody) + liftPart(row, filters, why) + `<h2>Attribution</h2><div class="grid">${attributedByWindow()}${attributedOverTime()}</div>`;
+      returns(nobody) + "</div>" + stepsPart(steps, nobody) + flowPart(nobody) + liftPart(row, why) + `<h2>Attribution</h2><div class="grid">${attributedByWindow()}${attributedOverTime()}</div>`;
   }
 
   function returns(nobody) {
@@ -282,28 +280,28 @@
     return `<h2>Journeys</h2><div class="grid">${parts.join("")}</div>`;
   }
 
-  function liftPart(row, filters, why) {
+  function liftPart(row, why) {
     const head = "<h2>Lift</h2>";
     if (why) return `${head}<section class="card"><p class="empty">${escape(why)}</p></section>`;
     const months = rows.lift.filter((r) => r.scope === "cohort_month" && r.program === state.program && r.lift_points !== null && (!state.from || r.cohort_month >= state.from.slice(0, 7)) && (!state.to || r.cohort_month <= state.to));
     const point = (r, label) => ({ label, value: r.lift_points, low: r.lift_low, high: r.lift_high, outerLow: r.lift_always_low, outerHigh: r.lift_always_high, pale: r.scope === "cohort_month" && !r.is_mature, tip: `${show("percent", r.treatment_percentage)} of ${show("count", r.treatment_enrolled)} treated\n${show("percent", r.holdout_percentage)} of ${show("count", r.holdout_enrolled)} held out${r.is_mature ? "" : "\nimmature"}` });
     const numbers = [["Customers who bought", "percent", "treatment_percentage", "holdout_percentage", "points", "lift_points", "lift_low", "lift_high"], ["Orders per enrolled customer", "number", "treatment_orders_per_enrolled", "holdout_orders_per_enrolled", "number", "orders_difference", "orders_difference_low", "orders_difference_high"], ["Revenue per enrolled customer", "money", "treatment_revenue_per_enrolled", "holdout_revenue_per_enrolled", "gain", "revenue_difference", "revenue_difference_low", "revenue_difference_high"]];
     return head + `<div class="grid">` +
-      figure({ title: "Lift in win-back percentage", full: true, of: `Percentage of treated who bought within the window, minus that of held out. ${liftOf(row)} Thick: 95% interval; thin: always-valid, honest when looked at every day.`, filters: [...filters, "dates"],
+      figure({ title: "Lift in win-back percentage", full: true, of: `Percentage of treated who bought within the window, minus that of held out. ${liftOf(row)} Thick: 95% interval; thin: always-valid, honest when looked at every day.`, filters: [...LIFT_FILTERS, "dates"],
         chart: { kind: "intervals", unit: "points", across: "entered", rows: [point(row, "All months"), ...months.map((r) => point(r, `${dates.month(r.cohort_month)}${r.is_mature ? "" : " (immature)"}`))] } }) +
       incrementalBy(months.filter((r) => r.holdout_enrolled), (r) => `${dates.month(r.cohort_month)}${r.is_mature ? "" : " (immature)"}`, { title: "Incremental revenue by month of entry", of: "Revenue per enrolled customer, treated minus held out, times the treated; 95% intervals. Months are uncertain alone: read the total.", filters: ["program", "dates"], full: true }) +
-      listing({ title: "Treated against held out", of: `${liftOf(row)} Intention to treat: who was never reached counts as treated.`, filters, headings: ["", "treated", "held out", "difference", "95% from", "to"], body: numbers.map(([name, unit, t, h, gain, d, low, high]) => [name, cell(unit, row[t]), cell(unit, row[h]), cell(gain, row[d]), cell(gain, row[low]), cell(gain, row[high])]) }) + "</div>" +
+      listing({ title: "Treated against held out", of: `${liftOf(row)} Intention to treat: who was never reached counts as treated.`, filters: LIFT_FILTERS, headings: ["", "treated", "held out", "difference", "95% from", "to"], body: numbers.map(([name, unit, t, h, gain, d, low, high]) => [name, cell(unit, row[t]), cell(unit, row[h]), cell(gain, row[d]), cell(gain, row[low]), cell(gain, row[high])]) }) + "</div>" +
       `<dl class="tiles">${tile("Relative lift", show("percent", row.relative_lift_percentage), `of the holdout's percentage; ${show("percent", row.relative_lift_low)} to ${show("percent", row.relative_lift_high)}`)}${tile("Cost per customer won back", show("money", row.cost_per_incremental_customer), "messages, offers and fixed costs over incremental customers")}${tile("Profit per customer won back", show("money", row.profit_per_incremental_customer), "after costs, over incremental customers")}${tile("Held out", show("percent", row.sample_ratio_actual_percent), `of those compared; ${show("percent", row.sample_ratio_expected_percent)} were to be. ${row.sample_ratio_ok === false ? "This is no accident: find out why before trusting the lift." : "As dealt."}`)}</dl>`;
   }
 
   const TIERS = [["active", "s0"], ["at_risk", "s1"], ["inactive", "s2"]];
   function tiers() {
-    const sizes = kept(rows.tier_sizes, { date: "date" }), days = unique(sizes.map((r) => r.date)), moves = kept(rows.tier_moves, { date: "date" });
-    const byDay = grouped(sizes, (r) => r.date), names = [...TIERS.filter(([t]) => sizes.some((r) => r.tier === t)), ...unique(sizes.map((r) => r.tier)).filter((t) => !TIERS.some(([n]) => n === t)).map((t, i) => [t, `s${4 + i % 4}`])];
+    const sizes = kept(rows.tier_sizes, { date: "date_day" }), days = unique(sizes.map((r) => r.date_day)), moves = kept(rows.tier_moves, { date: "date_day" });
+    const byDay = grouped(sizes, (r) => r.date_day), names = [...TIERS.filter(([t]) => sizes.some((r) => r.tier === t)), ...unique(sizes.map((r) => r.tier)).filter((t) => !TIERS.some(([n]) => n === t)).map((t, i) => [t, `s${4 + i % 4}`])];
     const size = (d, t) => total((byDay.get(d) || []).filter((r) => r.tier === t), "customers");
     const order = Object.fromEntries(TIERS.map(([t], i) => [t, i]));
     const pairs = [...grouped(moves, (r) => `${r.from_tier}|${r.to_tier}`).values()].map((g) => [g[0].from_tier, g[0].to_tier, total(g, "customers")]).sort((a, b) => b[2] - a[2]);
-    const weeks = grouped(moves.filter((r) => r.from_tier in order && r.to_tier in order), (r) => monday(r.date));
+    const weeks = grouped(moves.filter((r) => r.from_tier in order && r.to_tier in order), (r) => monday(r.date_day));
     for (const week of [...weeks.keys()]) if (!weekIsOver(week) || week < days[0]) weeks.delete(week);
     const span = days.length ? `${dates.long(days[0])} to ${dates.long(days.at(-1))}` : "";
     const last = days.at(-1);
@@ -333,21 +331,25 @@
   }
 
   function deliverability() {
-    const list = kept(rows.deliverability, { date: "date" }), groups = grouped(list, (r) => r.channel), channels = unique(list.map((r) => r.channel)), days = unique(list.map((r) => r.date));
-    const long = days.length > 62, bucket = (d) => (long ? monday(d) : d), times = unique(days.map(bucket)), byTime = grouped(list, (r) => bucket(r.date));
+    const list = kept(rows.deliverability, { date: "sent_on" }), groups = grouped(list, (r) => r.channel), channels = unique(list.map((r) => r.channel)), days = unique(list.map((r) => r.sent_on));
+    const long = days.length > 62, bucket = (d) => (long ? monday(d) : d), times = unique(days.map(bucket)), byTime = grouped(list, (r) => bucket(r.sent_on)), filters = ["program", "channel", "dates"];
     const rate = (column, over) => times.map((t) => share(total(byTime.get(t), column), total(byTime.get(t), over)));
     const grain = long ? "week" : "day", nothing = list.length ? "" : rows.deliverability.length ? "No message was sent with these filters." : "No message has been sent yet.";
-    const lines = (title, of, series) => figure({ title, of, filters: ["program", "brand", "channel", "dates"], empty: nothing, chart: { kind: "lines", unit: "percent", across: grain, ticks: times.map(dates.long), series: series.map(([name, style, column, over]) => ({ name, style, values: rate(column, over), dashed: style === "s1" })) } });
-    return `<h1 tabindex="-1">Deliverability</h1><p>What providers said about our messages. Opens and clicks by machines are left out.</p><div class="grid">` +
-      listing({ title: "By channel", of: "Delivered and bounced: of sent. Read, clicked, unsubscribed and complained: of delivered.", filters: ["program", "brand", "channel", "dates"], empty: nothing, headings: ["channel", "sent", "delivered", "read", "clicked", "bounced", "unsubscribed", "complained"],
-        body: channels.map((c) => { const g = groups.get(c), n = (k) => total(g, k), of = (k, all) => cell("percent", share(n(k), n(all))); return [plain(c), n("sent"), of("delivered", "sent"), of("read", "delivered"), of("clicked", "delivered"), of("bounced", "sent"), of("unsubscribed", "delivered"), of("complained", "delivered")]; }) }) +
-      figure({ title: "Messages sent", of: `Accepted by providers, by ${grain} of sending and channel.`, full: true, filters: ["program", "brand", "channel", "dates"], empty: nothing, chart: { kind: "columns", unit: "count", across: grain, measure: "messages", paleMeans: "immature: the week is not over", series: channels.map((c, i) => ({ name: plain(c), style: styled(c, i) })), rows: times.map((t) => ({ label: dates.long(t), tick: dates.short(t), pale: long && !weekIsOver(t), values: channels.map((c) => total(byTime.get(t).filter((r) => r.channel === c), "sent")) })) } }) +
-      lines("Trouble", `Bounced: of sent. Unsubscribed and complained: of delivered. By ${grain} of sending.`, [["bounced", "s5", "bounced", "sent"], ["unsubscribed", "s1", "unsubscribed", "delivered"], ["complained", "s4", "complained", "delivered"]]) +
-      lines("Interest", `People who read and clicked, of delivered, by ${grain} of sending.`, [["read", "s0", "read", "delivered"], ["clicked", "s1", "clicked", "delivered"]]) + "</div>";
+    const lines = (title, of, series) => figure({ title, of, filters, empty: nothing, chart: { kind: "lines", unit: "percent", across: grain, ticks: times.map(dates.long), series: series.map(([name, style, column, over]) => ({ name, style, values: rate(column, over), dashed: style === "s1" })) } });
+    const shares = (g) => { const n = (k) => total(g, k), of = (k, all) => cell("percent", share(n(k), n(all))); return [n("sent"), of("reached", "sent"), of("bounced", "sent"), of("opened", "reached"), of("clicked", "reached"), of("unsubscribed", "reached"), of("complained", "reached")]; };
+    const headings = ["sent", "reached", "bounced", "read", "clicked", "unsubscribed", "complained"], of = "Reached: sent and not bounced for good. Reached and bounced: of sent; the others: of reached.";
+    const { warning, limit_ } = rows.complaint_limits[0] || {};
+    const domains = [...grouped(kept(rows.domains), (r) => r.domain).entries()].sort((a, b) => total(b[1], "sent") - total(a[1], "sent"));
+    return `<h1 tabindex="-1">Deliverability</h1><p>What became of messages once they had left, by the day on which they left: figures of the last days still grow. Opens and clicks by machines are left out.</p><div class="grid">` +
+      listing({ title: "By channel", of, filters, empty: nothing, headings: ["channel", ...headings], body: channels.map((c) => [plain(c), ...shares(groups.get(c))]) }) +
+      figure({ title: "Messages sent", of: `Accepted by providers, by ${grain} of sending and channel.`, full: true, filters, empty: nothing, chart: { kind: "columns", unit: "count", across: grain, measure: "messages", paleMeans: "immature: the week is not over", series: channels.map((c, i) => ({ name: plain(c), style: styled(c, i) })), rows: times.map((t) => ({ label: dates.long(t), tick: dates.short(t), pale: long && !weekIsOver(t), values: channels.map((c) => total(byTime.get(t).filter((r) => r.channel === c), "sent")) })) } }) +
+      lines("Trouble", `Bounced: of sent. Unsubscribed and complained: of reached. By ${grain} of sending.${limit_ ? ` Mailbox providers look askance from ${show("percent", warning)} complaints and refuse at ${show("percent", limit_)}.` : ""}`, [["bounced", "s5", "bounced", "sent"], ["unsubscribed", "s1", "unsubscribed", "reached"], ["complained", "s4", "complained", "reached"]]) +
+      lines("Interest", `People who read and clicked, of reached, by ${grain} of sending.`, [["read", "s0", "opened", "reached"], ["clicked", "s1", "clicked", "reached"]]) +
+      listing({ title: "Email by mailbox domain", of: `${of} Over all dates; rare domains are joined as other.`, filters: ["program"], empty: rows.deliverability.length ? "No email was sent with these filters." : "No message has been sent yet.", headings: ["domain", ...headings], body: state.channel && state.channel !== "email" ? [] : domains.map(([d, g]) => [d, ...shares(g)]) }) + "</div>";
   }
 
   function next() {
-    const list = kept(rows.upcoming), sends = list.filter((r) => r.arm !== "holdout"), due = (r) => (r.due_on <= data.asOf ? data.asOf : r.due_on), now = sends.filter((r) => r.due_on <= data.asOf);
+    const list = kept(rows.upcoming), sends = list.filter((r) => r.arm !== "holdout"), due = (r) => (r.due_on <= data.asOf ? data.asOf : r.due_on), now = sends.filter((r) => r.is_due);
     const channels = unique(sends.map((r) => r.channel)), last = add(data.asOf, 13), days = [];
     for (let d = data.asOf; d <= last; d = add(d, 1)) days.push(d);
     const byDay = grouped(sends, due), waterfall = kept(rows.admissions), admitted = total(waterfall.filter((r) => r.reason === "admitted"), "customers");
