@@ -12,7 +12,7 @@ import typer.main
 from winback.cli import app
 from winback.settings import PROJECT_ROOT
 
-PAGES = ("docs/deliverability.md", "docs/delivery.md", "docs/destinations.md", "docs/operating.md")
+PAGES = ("docs/deliverability.md", "docs/delivery.md", "docs/destinations.md", "docs/listening.md", "docs/operating.md")
 
 
 def commands(page: str) -> list[str]:

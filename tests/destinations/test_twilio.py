@@ -87,7 +87,7 @@ def test_sends_the_text_through_the_messaging_service() -> None:
         "To": "+15550100001",
         "Body": "Secrettext1 in plain",
         "MessagingServiceSid": SERVICE,
-        "StatusCallback": "https://example.com/twilio/status",
+        "StatusCallback": f"https://example.com/twilio/status?message_id={ITEMS[0].message_id}",
         "ValidityPeriod": "14400",
     }
 
@@ -219,3 +219,12 @@ def test_account_sid_is_checked_without_being_shown() -> None:
     with pytest.raises(BadConfig, match="TWILIO_ACCOUNT_SID") as problem:
         build(config, Context({"TWILIO_ACCOUNT_SID": TOKEN, "TWILIO_AUTH_TOKEN": TOKEN}))
     assert TOKEN not in str(problem.value)
+
+
+def test_status_callbacks_carry_the_messages_id() -> None:
+    for callback, expected in (
+        ("https://example.com/twilio/status", f"https://example.com/twilio/status?message_id={ITEMS[0].message_id}"),
+        ("https://example.com/twilio/status?shop=1", f"https://example.com/twilio/status?shop=1&message_id={ITEMS[0].message_id}"),
+    ):
+        _, requests = send_one(answer, status_callback=callback)
+        assert requests[0].form()["StatusCallback"] == expected

@@ -126,7 +126,9 @@ class Twilio:
         else:
             form["From"] = self._config.from_number or ""
         if self._config.status_callback:
-            form["StatusCallback"] = self._config.status_callback
+            # Comes back with every status, also where this answer is lost and no message SID is ever known.
+            separator = "&" if "?" in self._config.status_callback else "?"
+            form["StatusCallback"] = f"{self._config.status_callback}{separator}message_id={message.message_id}"
         try:
             answer = self._client.request("POST", f"{self._account}/Messages.json", form=form).json_object()
             sid = _sid(answer)
