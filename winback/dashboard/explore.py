@@ -65,14 +65,14 @@ def main() -> None:
     with tabs[4]:
         _show(_cut(frames["steps"], chosen, (None, None), None))
     with tabs[5]:
-        sizes = _cut(frames["tier_sizes"], {"brand": chosen["brand"]}, dates, "date")
+        sizes = _cut(frames["tier_sizes"], {"brand": chosen["brand"]}, dates, "date_day")
         if not sizes.empty:
-            st.line_chart(sizes.groupby(["date", "tier"], as_index=False)["customers"].sum(), x="date", y="customers", color="tier")
-        _show(_cut(frames["tier_moves"], {"brand": chosen["brand"]}, dates, "date"))
+            st.line_chart(sizes.groupby(["date_day", "tier"], as_index=False)["customers"].sum(), x="date_day", y="customers", color="tier")
+        _show(_cut(frames["tier_moves"], {"brand": chosen["brand"]}, dates, "date_day"))
     with tabs[6]:
         _show(frames["audiences"])
     with tabs[7]:
-        _show(_cut(frames["deliverability"], chosen, dates, "date"))
+        _show(_cut(frames["deliverability"], chosen, dates, "sent_on"))
     with tabs[8]:
         _show(_cut(frames["upcoming"], chosen, (None, None), None))
 
