@@ -197,6 +197,8 @@ def test_all_or_nothing(ledger: Ledger) -> None:
 
 def test_text_that_no_database_takes_is_cleaned(ledger: Ledger) -> None:
     record_events(ledger, [event("bounced", reason="5.1.1\x00\ud800 x", provider_id="p" * 5000)], NOW)
+    record_events(ledger, [event("unsubscribed", address=None, customer_id="\x00c\ud800")], NOW)
+    assert (("c", None, "email", "unsubscribed")) in holding(ledger)
     row = ledger.rows("delivery_events")[0]
     assert (row["reason"], len(row["provider_id"])) == ("5.1.1  x", 200)
 

@@ -139,7 +139,22 @@ def test_nothing_to_be_read_is_malformed(body: bytes) -> None:
         read("sendgrid", body)
 
 
-@pytest.mark.parametrize("timestamp", [float("inf"), -1, 1e300, True, None, [], "2026-99-99"])
+@pytest.mark.parametrize(
+    "timestamp",
+    [
+        float("inf"),
+        float("nan"),
+        -1,
+        1e300,
+        10**400,
+        True,
+        None,
+        [],
+        "2026-99-99",
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-14:00",
+    ],
+)
 def test_timestamps_that_are_none(timestamp: object) -> None:
     with pytest.raises(Malformed):
         read("sendgrid", json.dumps([{"event": "open", "timestamp": timestamp}]).encode())

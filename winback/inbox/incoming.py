@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -112,8 +111,12 @@ def instant(value: object) -> datetime | None:
             except ValueError:
                 return None
         else:
-            return at.astimezone(UTC).replace(tzinfo=None) if at.tzinfo else at
-    if not isinstance(value, int | float) or not math.isfinite(value) or not 0 <= value < 1e11:
+            try:
+                return at.astimezone(UTC).replace(tzinfo=None) if at.tzinfo else at
+            except OverflowError:
+                return None
+    # Compared before anything else: an integer of JSON may be too long for a float, and infinite and NaN are below nothing.
+    if not isinstance(value, int | float) or not 0 <= value < 1e11:
         return None
     return datetime.fromtimestamp(value, UTC).replace(tzinfo=None)
 

@@ -163,7 +163,7 @@ def _customers(writer: Writer, events: Sequence[Event]) -> dict[str, str]:
 
 
 def _customer(event: Event, customers: dict[str, str]) -> str | None:
-    return event.customer_id or customers.get(_text(event.message_id) or "")
+    return _text(event.customer_id) or customers.get(_text(event.message_id) or "")
 
 
 def _suppressions(event: Event, customers: dict[str, str], now: datetime) -> list[dict[str, Any]]:
