@@ -22,7 +22,7 @@ preview: .venv/installed ## what a program's file would do as it stands (PROGRAM
 test: .venv/installed ## format, lint, types, SQL lint, unit, property and end-to-end tests
 	@UV=$(UV) sh tests/all.sh
 
-bench: .venv/installed ## measure derivation and delivery (PART=derive or deliver, SIZE=1000000 customers, actions)
+bench: .venv/installed ## measure derivation and delivery (PART=derive, deliver or listen, SIZE=1000000 customers, actions, events)
 	@for part in $(or $(PART),derive deliver); do $(RUN) python -m benchmarks.$$part $(if $(SIZE),--size $(SIZE)) || exit; done
 
 clean: ## delete the environment and everything that runs have made

@@ -107,7 +107,7 @@ def recorded(home: Path) -> tuple[int, int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", type=int, default=40_000)
+    parser.add_argument("--events", "--size", type=int, default=40_000, dest="events")
     parser.add_argument("--rate", type=float, default=2_000, help="events a second; 0: as fast as it goes")
     parser.add_argument("--batch", type=int, default=10, help="events a request")
     parser.add_argument("--kills", type=int, default=0)
