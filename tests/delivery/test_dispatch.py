@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sqlite3
+import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -556,6 +558,82 @@ def test_a_poison_message_is_soon_alone(shop: Shop) -> None:
 
 class Death(BaseException):
     """Ends a dispatch as a kill would: nothing is recorded of what was under way."""
+
+
+def test_an_answer_that_comes_after_the_claim_ran_out_counts_all_the_same(shop: Shop) -> None:
+    """Another dispatcher has meanwhile noted the item as unknown, which it no longer is."""
+    for name in ("ann", "bob"):
+        shop.customer(name)
+    ids = [shop.message("ann"), shop.message("bob")]
+    other = Provider()
+
+    def slow(messages: Sequence[Message]) -> list[Result]:
+        places = shop.destinations(messages=other)
+        later = NOON + timedelta(minutes=16)
+        dispatch(shop.settings, shop.warehouse.cursor(), shop.ledger, places, later, renderer=PlainRenderer())
+        return [Result(Outcome.ACCEPTED), Result(Outcome.DEFERRED, "provider: busy")]
+
+    run(shop, provider=Provider(slow))
+    run(shop, NOON + timedelta(hours=1), provider=other)
+    assert sorted([outcome for outcome, _ in shop.outcomes(item)] for item in ids) == [["unknown"], ["unknown", "accepted"]]
+    assert other.calls == []
+
+
+def test_no_call_begins_so_late_that_another_dispatcher_may_ask_before_it_can_be_found(shop: Shop) -> None:
+    class Lagging(AskableProvider):
+        capabilities: ClassVar[Capabilities] = Capabilities(MESSAGES, batch_size=4, can_ask=True, ask_after=300)
+
+    for number in range(8):
+        shop.customer(f"c{number}")
+        shop.message(f"c{number}")
+    clock = [NOON]
+
+    def slow(messages: Sequence[Message]) -> list[Result]:
+        clock[0] += timedelta(minutes=10)
+        return [Result(Outcome.ACCEPTED)] * len(messages)
+
+    provider = Lagging(slow)
+    report = run(shop, provider=provider, clock=lambda: clock[0])
+    assert provider.calls == [4]
+    assert report.reasons == {"deferred": {"not sent: the claim ran out while waiting": 4}}
+
+
+def test_a_clock_that_jumps_back_sends_nothing_twice(shop: Shop) -> None:
+    for name in ("ann", "bob"):
+        shop.customer(name)
+    ids = [shop.message("ann"), shop.message("bob")]
+    run(shop, provider=Provider(lambda messages: [Result(Outcome.ACCEPTED), Result(Outcome.DEFERRED, "provider: busy")]))
+    provider = Provider()
+    for now in (NOON - timedelta(hours=2), NOON - timedelta(days=1), NOON + timedelta(hours=1), NOON):
+        run(shop, now, provider=provider)
+    assert provider.calls == [1]
+    assert {shop.outcomes(item)[-1][0] for item in ids} == {"accepted"}
+
+
+def test_two_days_that_wait_leave_one_after_the_other(shop: Shop) -> None:
+    shop.customer("ann")
+    ids = [
+        shop.message("ann", step_no=day + 1, as_of=AS_OF + timedelta(days=day), not_before=AS_OF + timedelta(days=day)) for day in (0, 1)
+    ]
+    provider = Provider()
+    run(shop, NOON + timedelta(days=1), provider=provider)
+    assert provider.taken == ids
+    assert provider.calls == [1, 1]
+
+
+def test_a_ledger_that_another_process_writes_to_is_waited_for(shop: Shop) -> None:
+    for name in ("ann", "bob"):
+        shop.customer(name)
+        shop.message(name)
+    writer = sqlite3.connect(str(shop.ledger.engine.url.database), isolation_level=None, check_same_thread=False)
+
+    def meanwhile(messages: Sequence[Message]) -> list[Result]:
+        writer.execute("begin immediate")
+        threading.Timer(0.3, writer.execute, ["commit"]).start()
+        return [Result(Outcome.ACCEPTED)] * len(messages)
+
+    assert run(shop, provider=Provider(meanwhile)).total("accepted") == 2
+    assert {row["outcome"] for row in shop.ledger.rows("outcomes")} == {"accepted"}
 
 
 def test_a_message_that_kills_the_dispatcher_does_not_keep_the_others_from_leaving(shop: Shop) -> None:

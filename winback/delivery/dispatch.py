@@ -21,7 +21,7 @@ from winback.clock import unguessable_token
 from winback.delivery.feedback import LOOK_AGAIN, SUPPRESSED, News, settle_doubts
 from winback.delivery.guard import pause_where_needed
 from winback.delivery.pace import Circuit, Rate, Timer, backoff
-from winback.delivery.queue import DISPATCHED, Item, Queue, claim, workers_at_work
+from winback.delivery.queue import DISPATCHED, Item, Queue, claim, record_late, workers_at_work
 from winback.delivery.rendering import Renderer
 from winback.delivery.rules import Rules
 from winback.destinations import Destinations, lane_of
@@ -46,6 +46,7 @@ from winback.settings import Settings
 
 LEASE = timedelta(minutes=15)
 CLAIMED_AT_ONCE = 1000
+_LONGEST_CALL = timedelta(minutes=1)
 _IN_DOUBT_AT_ONCE = 50
 _TOO_SMALL_WAIT = 24 * 3600.0
 _SKIPPED = "skipped"
@@ -410,8 +411,8 @@ class _Lane:
             return _not_sent(items, "not sent: the destination was given up for this run")
         self.rate.wait()
         now = self.run.clock()
-        if now >= lease_until:
-            # Another dispatcher may hold these by now.
+        if now >= lease_until - _LONGEST_CALL - timedelta(seconds=self.can.ask_after):
+            # Once the claim has run out another dispatcher may ask, and send what is not found: by then this call must be over, and seen.
             return _not_sent(items, "not sent: the claim ran out while waiting")
         try:
             results = self.ask(things, items, now) if asked else self.hand_over(things, now)
@@ -476,7 +477,8 @@ class _Lane:
             if result.outcome is Outcome.REJECTED and result.reason == DEAD_TOKEN:
                 dead.append(item)
         with self.run.ledger.writing() as writer:
-            writer.record("outcomes", rows)
+            if writer.record("outcomes", rows) != len(rows):
+                record_late(writer, rows, self.run.worker)
             writer.record("suppressions", [_dead_token(item, self.target.name, now) for item in dead])
         with self.run.lock:
             for row in rows:

@@ -7,7 +7,7 @@ every message; what other dispatchers do meanwhile is settled by the ledger's cl
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,6 +23,7 @@ from winback.delivery.rules import Rules
 from winback.destinations import LISTS
 from winback.destinations.base import AUDIENCE_TOO_SMALL
 from winback.ledger import Ledger
+from winback.ledger.store import Writer
 from winback.ledger.tables import audit_trail, claims, outcomes
 
 DISPATCHED = "dispatch"
@@ -293,6 +294,27 @@ def claim(
         if writer.record("claims", rows) != len(rows):
             wanted = _mine(writer.connection, wanted, worker)
     return wanted, len(left)
+
+
+def record_late(writer: Writer, rows: Sequence[Mapping[str, Any]], worker: str) -> None:
+    """Record final answers that came when the claim had run out and another dispatcher had noted the item as unknown: as the next attempt.
+
+    Where that dispatcher is repeating or asking, its answer counts.
+    """
+    final = {row["item_id"]: row for row in rows if row["outcome"] in ("accepted", "rejected")}
+    answers = list(final.values())
+    for start in range(0, len(answers), 1000):
+        known = sa.select(outcomes.c.item_id, outcomes.c.attempt).where(
+            outcomes.c.item_id.in_([row["item_id"] for row in answers[start : start + 1000]]), outcomes.c.outcome == "unknown"
+        )
+        for item_id, attempt in writer.connection.execute(known).all():
+            row = final[item_id]
+            if attempt != row["attempt"]:
+                continue
+            now = row["recorded_at"]
+            claimed = {"item_id": item_id, "attempt": row["attempt"] + 1, "worker": worker, "lease_until": now, "recorded_at": now}
+            if writer.record("claims", [claimed]):
+                writer.record("outcomes", [{**row, "attempt": row["attempt"] + 1}])
 
 
 def _may_follow(item: Item, latest: dict[tuple[str, int], str], repeatable: frozenset[str]) -> bool:
