@@ -140,7 +140,7 @@ def test_choosing_on_every_screen(browser: Browser, site: Site, delivered: Any, 
         page.get_by_label("At most once a month").check()
         page.get_by_role("button", name="Save my choice").click()
         assert page.get_by_role("heading", level=1).inner_text() == "Your choice is saved"
-        assert page.get_by_role("listitem").first.inner_text() == "Emails (At most once a month)"
+        assert page.get_by_role("listitem").first.inner_text() == "Emails · At most once a month"
         keep(page, f"saved-{name}-{scheme}")
         assert (site.suppressed(), site.limits()) == ({"sms"}, [(1, 30)])
         page.get_by_role("button", name="Undo").click()

@@ -174,7 +174,7 @@ def test_a_channel_is_closed_another_stays_and_emails_come_less_often(site: Site
     assert site.suppressed() == {"sms"}
     assert site.limits() == [(1, 30)]
     assert site.events() == [("unsubscribed", "sms", None), ("clicked", "email", "preferences")]
-    assert "<li>Emails (At most once a month)</li>" in page
+    assert "<li>Emails · At most once a month</li>" in page
     assert "Text messages" not in page
     undo = [("act", "choose"), *hidden_fields(page)]
     site.ask("POST", site.links.preferences(message), undo)

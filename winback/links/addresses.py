@@ -19,7 +19,8 @@ OPEN = "/o"
 CLICK = "/c"
 
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
-_ANCHOR = re.compile(r"""(<a\s(?:[^>]*?\s)?href\s*=\s*)(?:"([^"]*)"|'([^']*)')""", re.IGNORECASE)
+# Without re.IGNORECASE: the search for a literal "<" is twice as quick.
+_ANCHOR = re.compile(r"""(<[aA]\s(?:[^>]*?\s)?[hH][rR][eE][fF]\s*=\s*)(?:"([^"]*)"|'([^']*)')""")
 _HTTP = re.compile(r"https?://", re.IGNORECASE)
 _LOCAL = re.compile(r"http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(/|$)")
 

@@ -124,7 +124,7 @@ class Pages:
         gets = []
         for channel in after.has:
             if channel in after.on:
-                how_often = f" ({self._limit(texts, after.emails)})" if channel == "email" and after.emails else ""
+                how_often = f" · {self._limit(texts, after.emails)}" if channel == "email" and after.emails else ""
                 gets.append(getattr(texts.channels, channel) + how_often)
         text = self._filled(texts.saved.text if gets else texts.saved.nothing)
         fields = [{"name": "on", "value": channel} for channel in before.has if channel in before.on]
