@@ -4,12 +4,14 @@ import threading
 from collections.abc import Iterator
 from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pytest
 
 from winback.errors import StopRun
-from winback.ledger import Ledger, open_ledger_at, tables
+from winback.ledger import Ledger, open_ledger_at, tables, warehouse_copy
 
 NOW = datetime(2017, 12, 1, 10, 30, 0, 250000)
 
@@ -114,3 +116,27 @@ def test_a_slower_transaction_with_a_lower_number_is_not_passed_over(postgres_ur
         writing.join(10)
         copying.join(10)
         assert items(warehouse) == ["slow", "quick"]
+
+
+def test_memory_does_not_grow_with_what_is_copied(
+    ledger: Ledger, warehouse: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was copied used to stay in memory until the commit: a gigabyte for a million actions."""
+    ledger.record(
+        "outcomes", [{"item_id": f"{number:064x}", "attempt": 1, "outcome": "accepted", "recorded_at": NOW} for number in range(8_000)]
+    )
+    monkeypatch.setattr(warehouse_copy, "_BATCH", 500)
+    held: list[int] = []
+    batches = warehouse_copy._batches
+
+    def watched(*arguments: Any) -> Iterator[pa.Table]:
+        for batch in batches(*arguments):
+            held.append(pa.total_allocated_bytes())
+            yield batch
+
+    monkeypatch.setattr(warehouse_copy, "_batches", watched)
+
+    ledger.copy_to_warehouse(warehouse)
+
+    assert len(held) == 16
+    assert max(held) <= 2 * held[0]  # the batch being made, and the one before

@@ -100,16 +100,12 @@ class Writer:
             for row in chunk:
                 if not row.keys() <= known:
                     raise KeyError(f"{table} has no column {sorted(row.keys() - known)}")
-            if self.connection.dialect.name == "sqlite":
-                values: Any = [
-                    tuple(
-                        row.get(name) if adapt is None else adapt(row.get(name))
-                        for name, adapt in zip(insert.columns, insert.adapters, strict=True)
-                    )
-                    for row in chunk
-                ]
-            else:
-                values = tuple([row.get(name) for row in chunk] for name in insert.columns)
+            # Column by column: twice as quick as row by row, and what PostgreSQL takes anyway.
+            columns: list[list[Any]] = [
+                [row.get(name) for row in chunk] if adapt is None else [adapt(row.get(name)) for row in chunk]
+                for name, adapt in zip(insert.columns, insert.adapters, strict=True)
+            ]
+            values: Any = list(zip(*columns, strict=True)) if self.connection.dialect.name == "sqlite" else tuple(columns)
             new += max(self.connection.exec_driver_sql(insert.statement, values).rowcount, 0)
         return new
 

@@ -113,13 +113,10 @@ def _comparable(value: object) -> str:
 def _add(warehouse: duckdb.DuckDBPyConnection, ledger: Connection, table: Table, start: int, end: int) -> int:
     names = ", ".join(column.name for column in table.columns)
     added = 0
-    for batch in _batches(ledger, table, names, start, end):
-        warehouse.register("ledger_batch", batch)
-        try:
-            warehouse.execute(f"insert into ledger.{table.name} ({names}) select {names} from ledger_batch")
-        finally:
-            warehouse.unregister("ledger_batch")
-        added += batch.num_rows
+    # DuckDB finds the batch as a variable of this function. What is registered instead stays in memory until the transaction ends.
+    for ledger_batch in _batches(ledger, table, names, start, end):
+        warehouse.execute(f"insert into ledger.{table.name} ({names}) select {names} from ledger_batch")
+        added += ledger_batch.num_rows
     return added
 
 
