@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tests.end_to_end.shop import START, Shop
+from tests.end_to_end.shop import START, Returned, Shop
 
 Row = dict[str, Any]
 NEVER = datetime(9999, 1, 1)
@@ -49,6 +49,7 @@ class History:
     held: list[str]
     caps: dict[str, tuple[int, int]]
     broken_on_the_way: list[str] = field(default_factory=list)
+    journeys: list[Row] = field(default_factory=list)
 
     @cached_property
     def enrolments(self) -> dict[str, Row]:
@@ -216,6 +217,38 @@ def nobody_without_consent_is_written_to(history: History) -> Iterator[str]:
                 yield f"{send}: had unsubscribed at {event['occurred_at']}"
 
 
+def nobody_who_refused_is_written_to(history: History) -> Iterator[str]:
+    """By what came back: an unsubscription holds until it is taken back, a complaint and a dead address for good."""
+    refusals: dict[tuple[str, str], list[Returned]] = defaultdict(list)
+    for one in history.shop.returned:
+        if one.kind in ("unsubscribed", "resubscribed", "complained", "bounced"):
+            refusals[one.message["customer_id"], one.message["channel"]].append(one)
+    for send in history.sends:
+        who = (send.message["customer_id"], send.message["channel"])
+        known = [one for one in refusals[who] if one.told_on is not None and one.told_on <= send.day and one.received <= send.at]
+        returned_at = max((one.at for one in known if one.kind == "resubscribed"), default=START)
+        for one in known:
+            if one.kind in ("complained", "bounced") or (one.kind == "unsubscribed" and one.at >= returned_at):
+                yield f"{send}: had {one.kind} at {one.at}, received at {one.received}"
+
+
+def only_people_engage(history: History) -> Iterator[str]:
+    acts = {(known.row["customer_id"], known.row["occurred_at"]) for known in history.shop.landed["activity_events"]}
+    machines = set()
+    for one in history.shop.returned:
+        by_machine = one.is_machine or one.link not in (None, "shop")
+        if one.kind in ("opened", "clicked"):
+            (machines if by_machine else acts).add((one.message["customer_id"], one.at))
+    for known in history.shop.landed["message_events"]:
+        # Of what the receiver was told too, it knows better who did it.
+        act = (known.row["customer_id"], known.row["occurred_at"])
+        if known.row["event_type"] in ("opened", "clicked") and not known.row["is_machine"] and act not in machines:
+            acts.add(act)
+    for journey in history.journeys:
+        if journey["exit_reason"] == "engagement" and (journey["customer_id"], journey["exited_at"]) not in acts:
+            yield f"{journey['customer_id']} left {journey['program']} at {journey['exited_at']}, when no person did anything"
+
+
 def caps_hold(history: History) -> Iterator[str]:
     ours: dict[tuple[str, str], list[Send]] = defaultdict(list)
     for send in history.sends:
@@ -301,6 +334,8 @@ PROMISES: tuple[Promise, ...] = (
     the_holdout_is_left_alone,
     nobody_who_bought_is_written_to,
     nobody_without_consent_is_written_to,
+    nobody_who_refused_is_written_to,
+    only_people_engage,
     caps_hold,
     ad_audiences_hold_those_who_should_be_in_them,
     the_outbox_is_what_the_ledger_says,

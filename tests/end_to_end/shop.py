@@ -13,6 +13,8 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
+from winback.inbox.recording import EventType
+
 START = datetime(2030, 1, 7)
 """The as_of of day 0, a Monday."""
 
@@ -29,6 +31,20 @@ class Known:
 
     row: Row
     landed_on: int
+
+
+@dataclass(slots=True)
+class Returned:
+    """What a provider, mail system or link of ours tells the receiver about a message, and the day from which on it has."""
+
+    kind: EventType
+    message: Mapping[str, Any]
+    at: datetime
+    received: datetime
+    is_machine: bool
+    link: str | None
+    address: str | None
+    told_on: int | None = None
 
 
 @dataclass(slots=True)
@@ -51,6 +67,8 @@ class Shop:
         self.people: dict[str, Person] = {}
         self.landed: dict[str, list[Known]] = defaultdict(list)
         self._waiting: dict[int, list[tuple[str, Row]]] = defaultdict(list)
+        self.returned: list[Returned] = []
+        self._addresses: dict[tuple[str, str], str | None] = {}
         for number in range(30):
             self._later(
                 0, "products", {"product_id": f"p{number}", "name": f"Thing {number}", "category": CATEGORIES[number % 5], "price": 10}
@@ -71,21 +89,72 @@ class Shop:
         return dict(rows)
 
     def answer(self, messages: Iterable[Mapping[str, Any]], day: int) -> None:
-        """People (and machines) react to messages (message_id, customer_id, channel, program, sent_at); it is known from `day` on."""
+        """People (and machines) react to messages (message_id, customer_id, channel, program, sent_at).
+
+        Some of it another system reports (raw, known from `day` on), some comes back to the receiver, some both; a report takes machines
+        that the receiver knows for people.
+        """
         for message in messages:
             at = message["sent_at"]
             self._event(message, "sent", at, day)
+            ways = self._chance.choice((("raw",), ("receiver",), ("receiver",), ("raw", "receiver")))
             if message["channel"] == "email":
+                self._tell(message, "delivered", at + timedelta(seconds=5), day, ways)
                 if self._happens(0.4):
-                    self._event(message, "opened", at + timedelta(minutes=1), day, is_machine=True)
+                    self._tell(message, "opened", at + timedelta(minutes=1), day, ways, is_machine=True)
+                if self._happens(0.1):
+                    self._scan(message, at + timedelta(seconds=7), day, ways)
                 person = self.people[message["customer_id"]]
-                for kind, share in (("opened", person.opens), ("clicked", person.opens / 4), ("bounced", 0.01), ("unsubscribed", 0.015)):
+                shares: tuple[tuple[EventType, float], ...] = (
+                    ("opened", person.opens), ("clicked", person.opens / 4), ("bounced", 0.005), ("soft_bounced", 0.02),
+                    ("complained", 0.005), ("unsubscribed", 0.015),
+                )  # fmt: skip
+                for kind, share in shares:
                     if self._happens(share):
-                        self._event(message, kind, at + timedelta(hours=self._chance.uniform(0.1, 40)), day)
+                        self._tell(message, kind, at + timedelta(hours=self._chance.uniform(0.1, 40)), day, ways)
             elif self._happens(0.02):
-                self._event(message, "unsubscribed", at + timedelta(hours=2), day)
+                self._tell(message, "unsubscribed", at + timedelta(hours=2), day, ways)
             if self._happens(0.03):
                 self._order(self.people[message["customer_id"]], at + timedelta(hours=self._chance.uniform(0.5, 60)), day)
+
+    def comes_back(self, before: datetime, day: int) -> list[Returned]:
+        """What reaches the receiver before that instant, in order; told on `day`."""
+        found = [one for one in self.returned if one.told_on is None and one.received < before]
+        for one in found:
+            one.told_on = day
+        return sorted(found, key=lambda one: one.received)
+
+    def _scan(self, message: Mapping[str, Any], at: datetime, day: int, ways: tuple[str, ...]) -> None:
+        """A scanner that nobody recognises by name follows every link within seconds."""
+        if "receiver" in ways:
+            for number in range(3):
+                seconds = timedelta(seconds=number)
+                self.returned.append(self._back(message, "clicked", at + seconds, timedelta(0), is_machine=False, link=str(number)))
+            if "raw" in ways:
+                self._event(message, "clicked", at, day)
+
+    def _tell(
+        self, message: Mapping[str, Any], kind: EventType, at: datetime, day: int, ways: tuple[str, ...], *, is_machine: bool = False
+    ) -> None:
+        if "raw" in ways:
+            reported = "bounced" if kind == "soft_bounced" else kind
+            self._event(message, reported, at, day, is_machine=is_machine and "receiver" not in ways)
+        if "receiver" in ways:
+            # Some webhooks are held up for days.
+            late = (
+                timedelta(days=self._chance.randint(1, 4))
+                if self._happens(0.1) and not is_machine and kind != "delivered"
+                else timedelta(0)
+            )
+            self.returned.append(self._back(message, kind, at, late, is_machine=is_machine, link="shop" if kind == "clicked" else None))
+            if kind == "unsubscribed" and self._happens(0.3):
+                self.returned.append(self._back(message, "resubscribed", at + 9 * DAY, timedelta(0), is_machine=False, link=None))
+
+    def _back(
+        self, message: Mapping[str, Any], kind: EventType, at: datetime, late: timedelta, *, is_machine: bool, link: str | None
+    ) -> Returned:
+        address = self._addresses.get((message["customer_id"], message["channel"]))
+        return Returned(kind, message, at, at + timedelta(seconds=1) + late, is_machine, link, address)
 
     def _later(self, day: int, table: str, row: Row) -> None:
         self._waiting[max(day, 0)].append((table, row))
@@ -116,6 +185,7 @@ class Shop:
             "created_at": at,
         }
         self._later(day, "customers", customer)
+        self._addresses |= {(name, "email"): customer["email"], (name, "sms"): customer["phone"], (name, "push"): f"token-{name}"}
         if self._happens(0.5):
             device = {"push_token": f"token-{name}", "customer_id": name, "platform": "ios", "active": True, "updated_at": at}
             self._later(day, "devices", device)

@@ -1,9 +1,10 @@
-"""120 days in a row, with everything that goes wrong on the way: late orders, refunds, outages, faults, edited programs, reruns."""
+"""120 days in a row, with everything that goes wrong on the way: late orders and webhooks, refunds, outages, faults, edits, reruns."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
 
@@ -12,9 +13,11 @@ import yaml
 
 from tests.end_to_end.pipeline import Pipeline, make_project
 from tests.end_to_end.promises import History, broken
-from tests.end_to_end.shop import DAY, START, Shop
+from tests.end_to_end.shop import DAY, START, Returned, Shop
 from tests.end_to_end.trial_programs import FILES
 from winback.delivery import read_plan
+from winback.inbox.recording import Event, address_hash, derived_id, record_in
+from winback.ledger import open_ledger
 
 SEED = 20300107
 DAYS = 120
@@ -79,6 +82,7 @@ def test_120_days_keep_every_promise(tmp_path: Path) -> None:
         as_of = START + day * DAY
         run_days += 1
         pipeline.land(shop.arrive(missed))
+        _receive(pipeline, shop.comes_back(as_of, day))
         missed.clear()
         changed = day == 0
         while edits and edits[0][0] <= day:
@@ -94,6 +98,8 @@ def test_120_days_keep_every_promise(tmp_path: Path) -> None:
             pipeline.derive(as_of)
             assert quickly == pipeline.exports(), "the statements that dbt wrote for an earlier day do not give this day"
         broken_on_the_way += [f"{as_of:%Y-%m-%d}: {row['customer_id']} {row['what']} {row['program']}" for row in pipeline.rows(_UNEQUAL)]
+        # Between planning, as of midnight, and sending.
+        _receive(pipeline, shop.comes_back(as_of + timedelta(hours=3), day))
         faulty = chance.random() < 0.1 and day < DAYS - 3
         pipeline.act(as_of, faults=f"{FAULTS},seed={day}" if faulty else "")
         if day in RERUN:
@@ -118,9 +124,29 @@ def test_120_days_keep_every_promise(tmp_path: Path) -> None:
         held=[hold.message for hold in read_plan(pipeline.settings, START + (DAYS - 1) * DAY).holds],
         caps={channel: (cap["messages"], cap["days"]) for channel, cap in brand["sending"]["caps"].items()},
         broken_on_the_way=broken_on_the_way,
+        journeys=pipeline.rows("select * from marts.journey_enrolments"),
     )
     _assert_much_happened(history)
     assert not (told := broken(history)), f"\n{told}"
+
+
+def _receive(pipeline: Pipeline, returned: Sequence[Returned]) -> None:
+    """What the receiver writes, in one transaction for speed: each event at the instant at which it came."""
+    with open_ledger(pipeline.settings) as ledger, ledger.writing() as writer:
+        for one in returned:
+            channel = one.message["channel"]
+            event = Event(
+                event_id=derived_id(one.message["message_id"], one.kind, one.at, one.link),
+                source="sendgrid",
+                event_type=one.kind,
+                message_id=one.message["message_id"],
+                channel=channel,
+                address_hash=address_hash(channel, one.address) if one.address else None,
+                occurred_at=one.at,
+                is_machine=one.is_machine,
+                link=one.link,
+            )
+            record_in(writer, [event], one.received)
 
 
 def _assert_much_happened(history: History) -> None:
@@ -133,6 +159,10 @@ def _assert_much_happened(history: History) -> None:
     assert len({row["program"] for row in history.ledger["program_versions"]} - entered) <= 1, f"only these were entered: {entered}"
     assert {"accepted", "deferred", "rejected", "skipped", "unknown"} <= set(outcomes)
     assert {"purchased", "consent_withdrawn", "unsubscribed"} & reasons, reasons
+    assert {"suppressed", "engaged"} & reasons, reasons
+    told = [one.kind for one in history.shop.returned if one.told_on is not None]
+    assert {"delivered", "opened", "clicked", "bounced", "soft_bounced", "complained", "unsubscribed", "resubscribed"} <= set(told)
+    assert sum(row["exit_reason"] == "engagement" for row in history.journeys) > 20
     assert {send.message["channel"] for send in history.sends} >= {"email", "sms", "push", "task"}
     assert history.ledger["frequency_limits"]
     assert any(row["operation"] == "remove" for row in history.ledger["audience_changes"])
