@@ -276,10 +276,10 @@ def test_words_can_be_read(browser: Any, address: str, scheme: str) -> None:
 
 def test_a_chart_can_be_downloaded(viewer: Viewer) -> None:
     page = viewer.open("next")
-    figure = page.locator("figure", has=page.get_by_role("heading", name="Who the last run let in, and who not"))
+    figure = page.locator("figure", has=page.get_by_role("heading", name="Who this run let in, and who not"))
     with page.expect_download() as started:
         figure.get_by_role("button", name="CSV").click()
-    assert started.value.suggested_filename == "winback-2025-07-01-who-the-last-run-let-in-and-who-not.csv"
+    assert started.value.suggested_filename == "winback-2025-07-01-who-this-run-let-in-and-who-not.csv"
     rows = list(csv.reader(io.StringIO(Path(started.value.path()).read_text(encoding="utf-8"))))
     assert rows[0] == ["decision", "customers", "in words"]
     assert rows[1][:2] == ["suppressed", "36"]

@@ -95,19 +95,19 @@ const charts = (() => {
   // An axis with room for its numbers: {left, y(value), svg}.
   function scale(chart, low, high, top, base, width) {
     const marks = ticks(low, high, 4), write_ = units[chart.unit][1];
-    const left = Math.max(...marks.map((m) => wide(write_(m), 12))) + 10;
+    const left = Math.max(0, ...marks.map((m) => wide(write_(m), 12))) + 10;
     const y = (v) => base - (base - top) * (v - low) / (high - low || 1);
     return { left, y, svg: marks.map((m) => rule(left, y(m), width, y(m), "grid") + write(left - 8, y(m) + 4, write_(m), "end", "soft")).join("") };
   }
   function labels(points, x, y, width) {
-    const each = Math.max(1, Math.ceil(points.length * (Math.max(...points.map((p) => wide(p, 12))) + 14) / width));
+    const each = Math.max(1, Math.ceil(points.length * (Math.max(0, ...points.map((p) => wide(p, 12))) + 14) / width));
     return points.map((p, i) => (i % each ? "" : write(x(i), y, p, "middle", "soft"))).join("");
   }
 
   function columns(chart, width) {
     const top = legend([...named(chart), ...paleNote(chart, chart.rows)], width), base = top.height + 190;
     const totals = chart.rows.map((r) => sum(r.values));
-    const high = Math.max(...totals, ...chart.rows.map((r) => r.high ?? 0)) || 1, low = Math.min(0, ...totals, ...chart.rows.map((r) => r.low ?? 0));
+    const high = Math.max(0, ...totals, ...chart.rows.map((r) => r.high ?? 0)) || 1, low = Math.min(0, ...totals, ...chart.rows.map((r) => r.low ?? 0));
     const axis = scale(chart, low, high * 1.04, top.height + 12, base, width), step = (width - axis.left) / Math.max(chart.rows.length, 1);
     const centre = (i) => axis.left + step * (i + .5), thick = Math.max(Math.min(step * .72, 44), 1);
     let svg = top.svg + axis.svg;
@@ -159,7 +159,7 @@ const charts = (() => {
   function intervals(chart, width) {
     const narrow = width < 620, told = chart.rows.map((r) => `${show(chart.unit, r.value)} (${show(chart.unit, r.low)} to ${show(chart.unit, r.high)})`);
     const left = narrow ? 0 : Math.min(Math.max(60, ...chart.rows.map((r) => wide(r.label))) + 14, width * .34);
-    const right = narrow ? 0 : Math.max(...told.map((t) => wide(t))) + 14, room = width - left - right, high = narrow ? 62 : 32;
+    const right = narrow ? 0 : Math.max(0, ...told.map((t) => wide(t))) + 14, room = width - left - right, high = narrow ? 62 : 32;
     const ends = chart.rows.flatMap((r) => [r.outerLow, r.outerHigh, r.low, r.high]).filter((v) => v !== null && v !== undefined);
     const low = Math.min(0, ...ends), most = Math.max(0, ...ends), pad = (most - low || 1) * .04;
     const x = (v) => left + 4 + (room - 8) * (v - low + pad) / (most - low + 2 * pad || 1), base = chart.rows.length * high + 8;

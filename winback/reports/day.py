@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from winback.reports.charts import Chart
+from winback.charts import Chart
 from winback.reports.documents import html, markdown
 from winback.reports.figures import Figures, gather
 from winback.reports.layout import sections
@@ -27,7 +27,7 @@ class Report:
     Attributes
     ----------
     markdown : str
-        With the charts inside as images; the Dagster UI shows it.
+        With the charts in block characters; the Dagster UI shows it.
     numbers : dict
         Single numbers under stable names, for plotting over days.
     """

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from winback.charts import Chart, bars, columns
 from winback.reports import wording
-from winback.reports.charts import Chart, bars, columns
 from winback.reports.figures import LEADING_THRESHOLD_DAYS, OUTCOMES, Figures, Sent, WinBack
 from winback.reports.wording import plain
 
@@ -68,13 +68,19 @@ def _audiences(figures: Figures) -> Section:
 
 
 def _admissions(figures: Figures) -> Section:
-    waterfall = [("in audiences", [0.0, float(figures.considered)])]
-    waterfall += [(f"− {plain(row.name)}", [0.0, 0.0, float(row.count)]) for row in figures.blocked()]
-    waterfall += [("admitted", [float(figures.admitted)])]
+    blocked = figures.blocked()
+    waterfall = [
+        ("in audiences", figures.considered),
+        *((f"− {plain(row.name)}", row.count) for row in blocked),
+        ("admitted", figures.admitted),
+    ]
+    styles = ["s2", *("s1" for _ in blocked), "s0"]
     return Section(
         title="Admissions",
         text=wording.WHAT_WATERFALL_MEANS,
-        chart=bars("admissions", "From audience to admitted, all live programs", waterfall, styles=("s0", "s2", "s1")),
+        chart=bars(
+            "admissions", "From audience to admitted, all live programs", [(name, [count]) for name, count in waterfall], styles=styles
+        ),
         tables=(
             Table(
                 ("program", "version", "audience", "admitted", "held out of these", "blocked", "why"),
@@ -194,7 +200,7 @@ def _win_back(figures: Figures) -> Section:
     return Section(
         title="Won back",
         text=wording.WHAT_WIN_BACK_MEANS,
-        chart=columns("win_back", f"Win-back percentage by month, lapsed {LEADING_THRESHOLD_DAYS} days", points, show="{:.1f}%".format),
+        chart=columns("win_back", f"Win-back percentage by month, lapsed {LEADING_THRESHOLD_DAYS} days", points, unit="percent"),
         tables=(_months(figures.win_back), _months(figures.win_back_by_threshold)),
     )
 

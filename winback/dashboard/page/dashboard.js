@@ -88,7 +88,7 @@
   const foot = (i) => `<div class="foot"><details data-table="${i}"><summary>Show as a table</summary></details><button type="button" data-csv="${i}">CSV<span class="unseen"> of ${escape(figures[i].title)}</span></button></div>`;
   function tableHtml(chart) {
     const { headings, rows: body } = charts.table(chart);
-    const right = headings.map((_, c) => body.length > 0 && body.every((r) => typeof r[c].value === "number" || r[c].value === null) && body.some((r) => typeof r[c].value === "number"));
+    const right = headings.map((_, c) => body.length > 0 && body.every((r) => typeof r[c].value === "number" || r[c].value === null));
     return `<div class="scroll" tabindex="0" role="region" aria-label="${escape(chart.title)}, table"><table><thead><tr>${headings.map((h, c) => `<th scope="col"${right[c] ? ' class="number"' : ""}>${escape(h) || '<span class="unseen">name</span>'}</th>`).join("")}</tr></thead><tbody>` +
       body.map((r) => `<tr>${r.map((c, i) => (i ? `<td${right[i] ? ' class="number"' : ""}>${c.html || escape(c.text)}</td>` : `<th scope="row">${c.html || escape(c.text)}</th>`)).join("")}</tr>`).join("") + "</tbody></table></div>";
   }
@@ -177,7 +177,7 @@
     const journeys = kept(rows.journeys, { date: "cohort_week" }), treated = journeys.filter((r) => r.arm === "treatment");
     const programs = PROGRAMS.filter((p) => !state.program || p === state.program);
     const thresholds = unique(rows.monthly.map((r) => r.lapse_threshold_days)).sort((a, b) => a - b);
-    const monthly = rows.monthly.filter((r) => r.lapse_threshold_days === state.lapsed && (!state.from || r.month >= state.from.slice(0, 7)) && (!state.to || r.month <= state.to)).slice(-24);
+    const monthly = rows.monthly.filter((r) => r.lapse_threshold_days === state.lapsed && r.lapsed_customers && (!state.from || r.month >= state.from.slice(0, 7)) && (!state.to || r.month <= state.to)).slice(-24);
     const row = liftRow();
     return `<h1 tabindex="-1">What was really won back</h1><p>Attributed revenue counts every order that followed a message, also of those who would have come anyway. Incremental revenue compares with people who were deliberately left alone: it is what the messages caused.</p>` +
       headline() +
@@ -230,7 +230,7 @@
         chart: { kind: "bars", unit: "percent", most: 100, paleMeans: "immature: windows are still open", rows: outcomes.flatMap(([name, column]) => arms.map((a) => ({ label: `${armName[a]}: ${name}`, values: [share(total(arm(a), column), total(arm(a), "started"))], style: a === "treatment" ? "s0" : "s1", pale: open && column === "purchased",
           tip: `${show("count", total(arm(a), column))} of ${show("count", total(arm(a), "started"))}` }))),
           table: { headings: ["", ...arms.flatMap((a) => [`${armName[a]}, journeys`, `${armName[a]}, % of started`])], rows: [["started", "started"], ...outcomes].map(([name, column]) => [name, ...arms.flatMap((a) => [total(arm(a), column), cell("percent", share(total(arm(a), column), total(arm(a), "started")))])]) } } }) +
-      figure({ title: "What became of the messages", of: "Messages of all steps, one per journey and step. Shares are of sent; reads and clicks by machines are left out.", filters: ["program", "brand", "channel"], empty: funnel[0][1] ? "" : nobody || "No message has been queued yet.",
+      figure({ title: "What became of the messages", of: `Messages of all steps, one per journey and step. Shares are of sent; reads and clicks by machines are left out.${funnel[1][1] && !funnel[2][1] ? " No provider has reported anything back yet." : ""}`, filters: ["program", "brand", "channel"], empty: funnel[0][1] ? "" : nobody || "No message has been queued yet.",
         chart: { kind: "bars", unit: "count", rows: funnel.map(([name, n]) => ({ label: name, values: [n], told: name === "queued for sending" ? show("count", n) : `${show("count", n)} (${show("percent", share(n, funnel[1][1]))})` })) } }) +
       returns(nobody) + "</div>" + stepsPart(steps, nobody) + flowPart(nobody) + liftPart(row, why) + `<h2>Attribution</h2><div class="grid">${attributedByWindow()}${attributedOverTime()}</div>`;
   }
@@ -261,7 +261,7 @@
       headings: ["step", "version", "channel", "waiting", "on its way", "sent", "not sent", "skipped", "delivered", "read", "clicked", "replied", "bounced", "unsubscribed", "times read", "times clicked"],
       body: groups.map((g) => {
         const n = (c) => total(g, c), of = (part, all) => ({ text: all ? show("percent", share(part, all)) : "–", value: all ? Number(share(part, all).toFixed(3)) : null });
-        return [{ text: `${g[0].step_no}. ${plain(g[0].content)} (day ${g[0].day})`, value: `${g[0].step_no} ${g[0].content}` }, g[0].version, plain(g[0].channel), n("waiting"), n("on_its_way"), n("sent"), n("not_sent"), n("skipped"), of(n("delivered"), n("sent")), of(n("read"), n("delivered")), of(n("clicked"), n("delivered")),
+        return [{ text: `${g[0].step_no}. ${plain(g[0].content)} (day ${g[0].day})`, value: `${g[0].step_no} ${g[0].content}` }, g[0].version, g[0].channel === "(none)" ? "none yet" : plain(g[0].channel), n("waiting"), n("on_its_way"), n("sent"), n("not_sent"), n("skipped"), of(n("delivered"), n("sent")), of(n("read"), n("delivered")), of(n("clicked"), n("delivered")),
           of(n("replied"), n("delivered")), of(n("bounced"), n("sent")), of(n("unsubscribed"), n("delivered")), n("read_times"), n("click_times")];
       }) }) + "</div>";
   }
@@ -349,21 +349,23 @@
   }
 
   function next() {
-    const list = kept(rows.upcoming), sends = list.filter((r) => r.arm !== "holdout"), due = (r) => (r.due_on <= data.asOf ? data.asOf : r.due_on), now = sends.filter((r) => r.is_due);
-    const channels = unique(sends.map((r) => r.channel)), last = add(data.asOf, 13), days = [];
+    const list = kept(rows.upcoming), sends = list.filter((r) => r.arm !== "holdout"), due = (r) => (r.is_due ? data.asOf : r.due_on), tomorrow = add(data.asOf, 1);
+    const inRun = (day) => sends.filter((r) => due(r) === day), people = ["(none)", "task"], messages = (day) => total(inRun(day).filter((r) => !people.includes(r.channel)), "journeys"), of = (day, channel) => total(inRun(day).filter((r) => r.channel === channel), "journeys");
+    const channels = unique(sends.map((r) => r.channel)), last = add(data.asOf, 13), days = [], byDay = grouped(sends, due);
     for (let d = data.asOf; d <= last; d = add(d, 1)) days.push(d);
-    const byDay = grouped(sends, due), waterfall = kept(rows.admissions), admitted = total(waterfall.filter((r) => r.reason === "admitted"), "customers");
+    const waterfall = kept(rows.admissions), admitted = total(waterfall.filter((r) => r.reason === "admitted"), "customers");
     const reasons = [...grouped(waterfall, (r) => r.reason).values()].map((g) => [g[0].reason, total(g, "customers"), g[0].position]).sort((a, b) => a[2] - b[2]).filter((r) => r[1]);
     const groups = [...grouped(list, (r) => [due(r), r.program, r.version, r.step_no, r.channel, r.arm].join("|")).values()].filter((g) => due(g[0]) <= add(data.asOf, 6));
     const nothing = list.length ? "" : rows.upcoming.length ? "No step falls due with these filters." : "No journey is open: nothing falls due.";
-    return `<h1 tabindex="-1">What the next run will do</h1><p>Open journeys by the date on which their next step falls due. Purchases, consent and caps are looked at again just before sending, so fewer may go.</p>` +
-      `<dl class="tiles">${tile("Due now", show("count", total(now.filter((r) => !["(none)", "task"].includes(r.channel)), "journeys")), "messages, if nothing changes")}${tile("Tasks for people", show("count", total(now.filter((r) => r.channel === "task"), "journeys")), "due now")}${tile("Nobody to reach", show("count", total(now.filter((r) => r.channel === "(none)"), "journeys")), "due now, no channel reaches them: the step is skipped")}${tile("Admitted by the last run", show("count", admitted), `of ${show("count", total(waterfall, "customers"))} members of live programs' audiences; those in treatment get their first step`)}</dl><div class="grid">` +
-      figure({ title: "Steps falling due", full: true, of: "Treated journeys by due date and the first channel that reaches them today, next 14 days. Overdue ones stand on the first day.", filters: ["program", "brand", "channel"], empty: nothing,
-        chart: { kind: "columns", unit: "count", across: "due on", measure: "journeys", series: channels.map((c, i) => ({ name: c === "(none)" ? "nobody to reach" : plain(c), style: styled(c, i) })), rows: days.map((d) => ({ label: dates.long(d), tick: dates.short(d), values: channels.map((c) => total((byDay.get(d) || []).filter((r) => r.channel === c), "journeys")) })) } }) +
-      figure({ title: "Who the last run let in, and who not", full: true, of: "Members of live programs' audiences; the first gate that holds somebody back is the reason. A customer in two audiences counts twice.", filters: ["program"], empty: reasons.length ? "" : "No program is live, or no audience has members.",
+    const run = (d) => (d === data.asOf ? `this run (${dates.short(d)})` : d === tomorrow ? `next run (${dates.short(d)})` : dates.long(d));
+    return `<h1 tabindex="-1">What the next run will do</h1><p>Open journeys by the run in which their next step falls due. This run is the one that made these figures: it has dealt with its part. A step that is dealt with brings the one after it, which is not listed yet. Purchases, consent and caps are looked at again just before sending, so fewer may go.</p>` +
+      `<dl class="tiles">${tile("Next run", show("count", messages(tomorrow)), `messages due on ${dates.long(tomorrow)}, if nothing changes; first steps of whoever it lets in come on top`)}${tile("Tasks for people", show("count", of(tomorrow, "task")), "due in the next run")}${tile("This run", show("count", messages(data.asOf)), `messages were due; ${show("count", of(data.asOf, "(none)"))} more had no channel that reaches the customer and were skipped`)}${tile("Let in by this run", show("count", admitted), `of ${show("count", total(waterfall, "customers"))} members of live programs' audiences; their first step is in this run`)}</dl><div class="grid">` +
+      figure({ title: "Steps falling due", full: true, of: "Treated journeys by date of the run and the first channel that reaches them today, 14 days. The first is this run.", filters: ["program", "brand", "channel"], empty: nothing,
+        chart: { kind: "columns", unit: "count", across: "run", measure: "journeys", series: channels.map((c, i) => ({ name: c === "(none)" ? "nobody to reach" : plain(c), style: styled(c, i) })), rows: days.map((d) => ({ label: run(d), tick: dates.short(d), values: channels.map((c) => total((byDay.get(d) || []).filter((r) => r.channel === c), "journeys")) })) } }) +
+      figure({ title: "Who this run let in, and who not", full: true, of: "Members of live programs' audiences; the first gate that holds somebody back is the reason. A customer in two audiences counts twice.", filters: ["program"], empty: reasons.length ? "" : "No program is live, or no audience has members.",
         chart: { kind: "bars", unit: "count", across: "decision", measure: "customers", rows: reasons.map(([r, n]) => ({ label: plain(r), values: [n], style: r === "admitted" ? "s0" : "s2", told: `${show("count", n)} (${show("percent", share(n, total(waterfall, "customers")))})` })) } }) +
-      listing({ title: "The next seven days in detail", of: "Journeys. Held out: nothing will be sent to them.", filters: ["program", "brand", "channel"], empty: nothing, headings: ["due on", "program", "step", "version", "channel", "arm", "journeys"],
-        body: groups.map((g) => [{ text: due(g[0]) === data.asOf ? `now (${dates.short(data.asOf)})` : dates.long(due(g[0])), value: due(g[0]) }, plain(g[0].program), `${g[0].step_no}. ${plain(g[0].content)}`, g[0].version, plain(g[0].channel), g[0].arm === "holdout" ? "held out" : "treated", total(g, "journeys")]) }) + "</div>";
+      listing({ title: "Seven days in detail", of: "Journeys. Held out: nothing is sent to them.", filters: ["program", "brand", "channel"], empty: nothing, headings: ["run", "program", "step", "version", "channel", "arm", "journeys"],
+        body: groups.map((g) => [{ text: run(due(g[0])), value: due(g[0]) }, plain(g[0].program), `${g[0].step_no}. ${plain(g[0].content)}`, g[0].version, g[0].channel === "(none)" ? "nobody to reach" : plain(g[0].channel), g[0].arm === "holdout" ? "held out" : "treated", total(g, "journeys")]) }) + "</div>";
   }
 
   function about() {
@@ -399,7 +401,7 @@
     $("filters").innerHTML = `<fieldset><label>Attribution, hours<input type="number" id="hours" min="1" max="${data.longestHours}" step="1" value="${state.hours}" inputmode="numeric"></label>${preset.map((h) => `<button type="button" data-hours="${h}" aria-pressed="${h === state.hours}" aria-label="${h} hours">${h}</button>`).join("")}</fieldset>` +
       `<button type="button" id="toggle" aria-expanded="${$("filters").classList.contains("open")}" aria-controls="more">Filters${active ? ` (${active})` : ""}</button><div class="more" id="more"><label>Program<select id="program" data-state="program">${options(PROGRAMS, state.program, "All programs")}</select></label>` +
       (versions.length > 1 ? `<label>Version<select id="version" data-state="version">${options(versions, state.version, "All versions", String)}</select></label>` : "") +
-      `<label>Brand<select id="brand" data-state="brand">${options(BRANDS, state.brand, "All brands", String)}</select></label><label>Channel<select id="channel" data-state="channel">${options(CHANNELS, state.channel, "All channels")}</select></label>` +
+      (BRANDS.length > 1 || state.brand ? `<label>Brand<select id="brand" data-state="brand">${options(BRANDS, state.brand, "All brands", String)}</select></label>` : "") + `<label>Channel<select id="channel" data-state="channel">${options(CHANNELS, state.channel, "All channels")}</select></label>` +
       `<label>From<input type="date" id="from" data-state="from" value="${state.from}" max="${data.asOf}"></label><label>To<input type="date" id="to" data-state="to" value="${state.to}" max="${data.asOf}"></label><button type="button" id="reset"${active ? "" : " hidden"}>Clear</button></div>`;
   }
   function changed(changes, said) {
