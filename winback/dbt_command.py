@@ -48,3 +48,33 @@ def main(command: Sequence[str]) -> int:
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))
+
+
+def run_metricflow(settings: Settings, as_of: datetime, arguments: Sequence[str]) -> None:
+    """Run MetricFlow's `mf` on the warehouse of this home, with what it prints shown.
+
+    `mf` reads its manifest from `target/` of the folder that it runs in, wherever dbt writes it. So it gets a folder of the home in which
+    everything but `target` leads to the dbt project.
+
+    Raises
+    ------
+    WinbackError
+        dbt or `mf` failed.
+    """
+    folder = settings.root / "dbt" / "semantic_layer"
+    folder.mkdir(parents=True, exist_ok=True)
+    for entry in settings.dbt_project.iterdir():
+        link = folder / entry.name
+        if entry.name != "target" and not link.exists():
+            link.symlink_to(entry)
+    where = {"DBT_PROJECT_DIR": str(folder), "DBT_TARGET_PATH": str(folder / "target")}
+    environment = os.environ | settings.dbt_environment(as_of) | where
+    for command in (["dbt.cli.main", "--quiet", "parse"], ["dbt_metricflow.cli.main", *arguments]):
+        module, *rest = command
+        finished = subprocess.run(
+            [sys.executable, "-c", f"from {module} import cli; cli()", *rest], env=environment, cwd=folder, check=False
+        )
+        if finished.returncode != 0:
+            raise WinbackError(
+                f"{module.split('.')[0]} {' '.join(rest)} failed (exit code {finished.returncode}); what it said stands above."
+            )

@@ -54,8 +54,8 @@ def summed(treatment: Sums, holdout: Sums, *, cumulative: bool) -> pa.Table:
         values |= {"journeys": values["enrolled"], "first_entries": values["enrolled"]}
         values |= {"orders": values["purchased"], "orders_squared": values["purchased"], "discounts": np.zeros(run.size)}
         columns |= {f"{name}_{key}": value for key, value in values.items()}
-    nothing = np.zeros(run.size)
-    return pa.table(columns | {"message_cost": nothing, "attributed_orders": nothing, "attributed_revenue": nothing})
+    columns |= {name: np.zeros(run.size) for name in ("message_cost", "attributed_orders", "attributed_revenue")}
+    return pa.table(columns | {"next_window_closes_on": pa.nulls(run.size, pa.date32())})
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,10 @@ def compared(home: Path, sums: pa.Table) -> list[dict[str, Any]]:
     path = home / "warehouse" / "winback.duckdb"
     with duckdb.connect(str(path)) as connection:
         connection.register("sums", sums)
-        connection.execute("create or replace table intermediate.int_measurement__arms_summed as from sums")
+        connection.execute(
+            "create or replace table intermediate.int_measurement__arms_summed as "
+            "select * replace (cast(version as integer) as version) from sums"
+        )
     derive(home, AS_OF, select="campaign_lift", command="run")
     return rows(path, "select * from marts.campaign_lift order by scope, program, version, cohort_month")
 
@@ -87,7 +90,7 @@ def stratum(program: str, version: int, treatment: tuple[int, int, float], holdo
         row |= {f"{name}_{key}": enrolled for key in ("journeys", "first_entries", "enrolled")}
         row |= {f"{name}_{key}": purchased for key in ("purchased", "orders", "orders_squared")}
         row |= {f"{name}_revenue": purchased * amount, f"{name}_revenue_squared": purchased * amount**2, f"{name}_discounts": 0.0}
-    return row | {"message_cost": 0.0, "attributed_orders": 0, "attributed_revenue": 0.0} | more
+    return row | {"message_cost": 0.0, "attributed_orders": 0, "attributed_revenue": 0.0, "next_window_closes_on": date(2030, 4, 1)} | more
 
 
 def test_lift_by_hand(home: Path) -> None:

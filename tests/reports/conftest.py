@@ -58,6 +58,13 @@ MARTS = """
         ('meta', 'lapsing_repeat_buyers', 'c9', '2017-11-01', '2017-11-26 10:00:00', false, null, 5);
     create table marts.winback_monthly(month date, lapse_threshold_days integer, lapsed_customers bigint, won_back_customers bigint,
         win_back_percentage double, returns bigint, returned_customers bigint, window_closes_on date, is_mature boolean);
+    create table marts.campaign_lift(scope varchar, treatment_enrolled bigint, holdout_enrolled bigint, treatment_immature bigint,
+        holdout_immature bigint, next_window_closes_on date, incremental_customers double, incremental_customers_low double,
+        incremental_customers_high double, incremental_revenue double, incremental_revenue_low double, incremental_revenue_high double,
+        attributed_revenue decimal(18, 4));
+    insert into marts.campaign_lift values
+        ('all', 900, 100, 40, 5, '2017-12-09', 27.4, -3.2, 51, 1234.5, -80, 2500, 4321),
+        ('program', 900, 100, 40, 5, '2017-12-09', 1, 1, 1, 1, 1, 1, 1);
     insert into marts.winback_monthly
         select m, d, 200, 10 + month(m), (10 + month(m)) / 2.0, 1, 1, (m + interval 1 month)::date, m < '2017-11-01'
         from (select unnest(range(date '2016-06-01', date '2017-12-01', interval 1 month))::date as m), (select unnest([60, 90]) as d);

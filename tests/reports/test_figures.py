@@ -10,7 +10,7 @@ import pytest
 from tests.reports.conftest import AS_OF
 from winback.errors import BadInput
 from winback.ledger import Ledger
-from winback.reports import Figures, gather
+from winback.reports import Figures, gather, wording
 from winback.reports.figures import Count
 from winback.settings import Settings
 
@@ -160,3 +160,20 @@ def test_nothing_happened_is_a_report_too(settings: Settings, warehouse: duckdb.
         warehouse.execute(f"delete from marts.{table}")
     figures = gather(settings, warehouse, ledger, AS_OF)
     assert (figures.considered, figures.win_back, figures.numbers()["admitted"]) == (0, [], 0)
+
+
+def test_incremental_stands_beside_attributed(
+    figures: Figures, warehouse: duckdb.DuckDBPyConnection, settings: Settings, ledger: Ledger
+) -> None:
+    assert wording.lift(figures.lift) == (
+        "Incremental: 27 customers (95%: -3 to 51), 1,234 in revenue (95%: -80 to 2,500). Attributed by last touch: 4,321 in revenue. "
+        "Of 900 treated customers against 100 held out, windows closed; 45 are still open. The next counts from 2017-12-09."
+    )
+
+    warehouse.execute("update marts.campaign_lift set incremental_customers = null, incremental_revenue = null where scope = 'all'")
+    assert wording.lift(gather(settings, warehouse, ledger, AS_OF).lift) == (
+        "No program has both arms with a closed window yet; 45 journeys are under way. The next counts from 2017-12-09."
+    )
+
+    warehouse.execute("delete from marts.campaign_lift")
+    assert wording.lift(gather(settings, warehouse, ledger, AS_OF).lift) == "Nobody has been enrolled yet."

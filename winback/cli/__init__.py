@@ -32,6 +32,7 @@ app.add_typer(destinations.app, name="destinations")
 app.command("report")(report.report)
 app.command("dashboard")(dashboard.dashboard)
 app.command("dbt", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(dbt.dbt)
+app.command("mf", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(dbt.mf)
 
 
 def main() -> None:

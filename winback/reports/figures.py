@@ -115,6 +115,22 @@ class WinBack(_Model):
     is_mature: bool
 
 
+class Lift(_Model):
+    """Treatment against holdout, over all programs, windows closed. Amounts in the reporting currency; null: nobody to compare."""
+
+    treatment: int
+    holdout: int
+    immature: int
+    next_window_closes_on: date | None
+    incremental_customers: float | None
+    incremental_customers_low: float | None
+    incremental_customers_high: float | None
+    incremental_revenue: float | None
+    incremental_revenue_low: float | None
+    incremental_revenue_high: float | None
+    attributed_revenue: float
+
+
 class Figures(_Model):
     """Everything that a report of one day shows. Counts only: no customer, no address."""
 
@@ -137,6 +153,7 @@ class Figures(_Model):
     ad_removals: list[Removals] = []
     win_back: list[WinBack]
     win_back_by_threshold: list[WinBack]
+    lift: Lift | None = None
 
     @property
     def admitted(self) -> int:
@@ -219,6 +236,7 @@ def gather(settings: Settings, connection: duckdb.DuckDBPyConnection, ledger: Le
         ad_removals=_ad_removals(connection, ledger, as_of),
         win_back=_win_back(connection, f"lapse_threshold_days = {LEADING_THRESHOLD_DAYS}")[-MONTHS_SHOWN:],
         win_back_by_threshold=_win_back(connection, "month = (select max(month) from marts.winback_monthly where is_mature)"),
+        lift=_lift(connection),
     )
 
 
@@ -291,6 +309,17 @@ def _win_back(connection: duckdb.DuckDBPyConnection, condition: str) -> list[Win
     """).fetchall()
     names = ("month", "threshold_days", "lapsed", "won_back", "percentage", "is_mature")
     return [WinBack(**dict(zip(names, row, strict=True))) for row in rows]
+
+
+def _lift(connection: duckdb.DuckDBPyConnection) -> Lift | None:
+    """The headline; nothing before the first enrolment."""
+    rows = connection.execute("""
+        select treatment_enrolled, holdout_enrolled, treatment_immature + holdout_immature, next_window_closes_on, incremental_customers,
+            incremental_customers_low, incremental_customers_high, incremental_revenue, incremental_revenue_low, incremental_revenue_high,
+            attributed_revenue
+        from marts.campaign_lift where scope = 'all'
+    """).fetchall()
+    return Lift(**dict(zip(Lift.model_fields, rows[0], strict=True))) if rows else None
 
 
 def _sent(ledger: Ledger, as_of: datetime) -> dict[str, list[Sent]]:

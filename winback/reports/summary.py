@@ -52,6 +52,7 @@ class Summary:
             self._sent(),
             self._ads(),
             self._ad_removals(),
+            f"Really won back\n{wording.lift(figures.lift)}\n",
             self._win_back(),
             *where,
         )

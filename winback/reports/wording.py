@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from winback.reports.figures import LEADING_THRESHOLD_DAYS, Admission, Count, Decision, Figures, Journey, WinBack
+from winback.reports.figures import LEADING_THRESHOLD_DAYS, Admission, Count, Decision, Figures, Journey, Lift, WinBack
 
 WHAT_WIN_BACK_MEANS = (
     f"Of the customers whose last order was at least {LEADING_THRESHOLD_DAYS} days old when the month opened, the share who bought within "
@@ -19,6 +19,10 @@ WHAT_WAITING_MEANS = "Waiting: due, and held for the local sending hour or a pro
 WHAT_REMOVAL_MEANS = (
     "After a purchase: members whose journey ended with one, and the calendar days until the platform acknowledged that they are out. "
     "Whoever is still waiting may still see ads."
+)
+WHAT_INCREMENTAL_MEANS = (
+    "Incremental: by how much treated customers bought more than those held out, first entries whose window has closed. Attributed: orders "
+    "that followed a message, among them those that would have come anyway."
 )
 WHAT_REGRET_MEANS = "accepted although a purchase was known. The target is zero."
 
@@ -61,3 +65,22 @@ def days(number: float | None) -> str:
 def ended(row: Journey) -> int:
     """Journeys that are over, one way or the other."""
     return row.completed + sum(reason.count for reason in row.exited)
+
+
+def lift(row: Lift | None) -> str:
+    """What was won back that would not have come anyway, beside what last touch claims; or why that cannot be said yet."""
+    if row is None:
+        return "Nobody has been enrolled yet."
+    when = f" The next counts from {row.next_window_closes_on:%Y-%m-%d}." if row.next_window_closes_on else ""
+    if row.incremental_customers is None or row.incremental_revenue is None:
+        return f"No program has both arms with a closed window yet; {row.immature:,} journeys are under way.{when}"
+    customers = _between("customers", row.incremental_customers, row.incremental_customers_low, row.incremental_customers_high)
+    revenue = _between("in revenue", row.incremental_revenue, row.incremental_revenue_low, row.incremental_revenue_high)
+    return (
+        f"Incremental: {customers}, {revenue}. Attributed by last touch: {row.attributed_revenue:,.0f} in revenue. "
+        f"Of {row.treatment:,} treated customers against {row.holdout:,} held out, windows closed; {row.immature:,} are still open.{when}"
+    )
+
+
+def _between(unit: str, value: float, low: float | None, high: float | None) -> str:
+    return f"{value:,.0f} {unit}" + (f" (95%: {low:,.0f} to {high:,.0f})" if low is not None and high is not None else "")

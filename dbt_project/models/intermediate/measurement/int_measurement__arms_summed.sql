@@ -31,6 +31,7 @@ select
     {%- endfor %},
     cast(coalesce(sum(case when is_counted then message_cost end), 0) as {{ type_money() }}) as message_cost,
     cast(coalesce(sum(case when is_counted then attributed_orders end), 0) as bigint) as attributed_orders,
-    cast(coalesce(sum(case when is_counted then attributed_revenue end), 0) as {{ type_money() }}) as attributed_revenue
+    cast(coalesce(sum(case when is_counted then attributed_revenue end), 0) as {{ type_money() }}) as attributed_revenue,
+    cast(min(case when entry_no = 1 and not is_mature then window_closes_at end) as date) as next_window_closes_on
 from journeys
 group by program, version, cohort_month

@@ -31,7 +31,8 @@ strata as (
         version
         {%- for sum in sums %},
         cast(sum({{ sum }}) as {{ type_double() }}) as {{ sum }}
-        {%- endfor %}
+        {%- endfor %},
+        min(next_window_closes_on) as next_window_closes_on
     from arms
     group by program, version{% if scope == 'cohort_month' %}, cohort_month{% endif %}
     {%- if not loop.last %}
@@ -159,6 +160,7 @@ summed as (
                         - (1.0 - margin) * (treatment_discounts / treatment_enrolled - holdout_discounts / holdout_enrolled)
                     ) - message_cost - fixed_cost
         end) as incremental_profit,
+        min(next_window_closes_on) as next_window_closes_on,
         sum(holdout_first_entries) as held_out,
         sum(first_entries) as first_entries,
         sum(first_entries * asked_share) as held_out_expected,
@@ -211,6 +213,7 @@ select
     cast(holdout_immature as bigint) as holdout_immature,
     cast(treatment_without_holdout as bigint) as treatment_without_holdout,
     treatment_immature + holdout_immature = 0 as is_mature,
+    next_window_closes_on,
     cast(coalesce(treatment_purchased, 0) as bigint) as treatment_purchased,
     cast(coalesce(holdout_purchased, 0) as bigint) as holdout_purchased,
     100.0 * treatment_share as treatment_percentage,

@@ -1,4 +1,55 @@
-with events as (
+with messages as (
+    select
+        messages.*,
+        outcomes.outcome,
+        outcomes.recorded_at as answered_at
+    from {{ ref('stg_ledger__messages') }} as messages
+    left join {{ ref('stg_ledger__outcomes') }} as outcomes on messages.message_id = outcomes.item_id
+),
+
+-- What another system reports of our programs' messages names the program and the customer: it is about the last message before it.
+reported as (
+    select
+        events.event_type,
+        events.occurred_at,
+        events.is_machine,
+        messages.message_id,
+        row_number() over (
+            partition by events.event_id
+            order by messages.answered_at desc, messages.message_id asc
+        ) as newest
+    from {{ ref('int_engagement__message_events_resolved') }} as events
+    inner join messages
+        on
+            events.campaign = messages.program
+            and events.customer_id = messages.customer_id
+            and events.channel = messages.channel
+            and events.occurred_at >= messages.answered_at
+    left join {{ ref('int_engagement__delivery_events_judged') }} as told on events.event_id = told.event_id
+    where messages.outcome in ('accepted', 'unknown') and told.event_id is null
+),
+
+returned as (
+    select
+        message_id,
+        event_type,
+        occurred_at,
+        is_machine
+    from {{ ref('int_engagement__delivery_events_judged') }}
+    where message_id is not null
+
+    union all
+
+    select
+        message_id,
+        event_type,
+        occurred_at,
+        is_machine
+    from reported
+    where newest = 1
+),
+
+events as (
     select
         message_id,
         min(occurred_at) as first_heard_at,
@@ -15,17 +66,16 @@ with events as (
         count(case when event_type = 'clicked' and not is_machine then 1 end) as click_times,
         count(case when event_type = 'clicked' and is_machine then 1 end) as machine_click_times,
         count(case when event_type = 'replied' then 1 end) as reply_times
-    from {{ ref('int_engagement__delivery_events_judged') }}
-    where message_id is not null
+    from returned
     group by message_id
 ),
 
 answered as (
     select
         messages.*,
-        coalesce(outcomes.outcome, 'waiting') as outcome,
+        coalesce(messages.outcome, 'waiting') as latest_outcome,
         -- An answer that was lost is no message that was lost: what came back for it proves that it went.
-        least(case when outcomes.outcome = 'accepted' then outcomes.recorded_at end, events.first_heard_at) as sent_at,
+        least(case when messages.outcome = 'accepted' then messages.answered_at end, events.first_heard_at) as sent_at,
         coalesce(events.delivered_at, case when events.bounced_at is null then events.shown_at end) as delivered_at,
         events.read_at,
         events.clicked_at,
@@ -38,8 +88,7 @@ answered as (
         coalesce(events.click_times, 0) as click_times,
         coalesce(events.machine_click_times, 0) as machine_click_times,
         coalesce(events.reply_times, 0) as reply_times
-    from {{ ref('stg_ledger__messages') }} as messages
-    left join {{ ref('stg_ledger__outcomes') }} as outcomes on messages.message_id = outcomes.item_id
+    from messages
     left join events on messages.message_id = events.message_id
 )
 
@@ -57,7 +106,7 @@ select
     answered.content,
     answered.offer_code,
     cast(answered.as_of as date) as planned_on,
-    answered.outcome,
+    answered.latest_outcome as outcome,
     answered.sent_at,
     cast(answered.sent_at as date) as sent_on,
     answered.kind = 'send' and answered.sent_at is not null and answered.bounced_at is null as is_touch,
