@@ -18,17 +18,15 @@ import duckdb
 from winback.errors import BadInput
 from winback.settings import Settings
 
-CUBE_ROWS = 40_000
-"""Rows of the attribution cube that a page carries at most. More are joined to weeks, then to months and to whole days since the touch."""
+CUBE_ROWS = 60_000
+"""Rows of the attribution cube that a page carries at most; more are joined until they fit."""
 
-EXACT_HOURS = 168
-"""Below this, a joined cube still knows each hour since the touch; from it on, each 24."""
+LONGEST_HOURS = 720
+"""The longest attribution window that the marts know."""
 
-# Coarser step by step until it fits: what a date is joined to, and whether hours from EXACT_HOURS on are joined to days.
-_GRAINS = (("day", False), ("day", True), ("week", True), ("month", True))
-
-_EVERY_HOUR = "hours"
-_HOURS_JOINED = f"case when hours < {EXACT_HOURS} then hours else hours - hours % 24 end"
+# Coarser step by step: what a date is joined to, and the hours since the touch below which each hour is kept; from there on, each 24.
+# All are multiples of 24, so that every window on offer is a sum of whole rows.
+_GRAINS = (("day", LONGEST_HOURS), ("day", 168), ("week", 168), ("month", 168), ("month", 72), ("month", 24))
 
 _QUERIES = {
     "programs": """
@@ -195,7 +193,7 @@ def gather(connection: duckdb.DuckDBPyConnection) -> Figures:
     try:
         run = connection.execute("select run_id, as_of, published_at, currency from marts.published_run").fetchall()
         [(run_id, as_of, published_at, currency)] = run
-        dates_joined, hours_joined, cube = _cube(connection)
+        dates_joined, exact_hours, cube = _cube(connection)
         return Figures(
             run_id=run_id,
             as_of=as_of,
@@ -203,8 +201,8 @@ def gather(connection: duckdb.DuckDBPyConnection) -> Figures:
             currency=currency,
             notes=[note for (note,) in connection.execute("select note from marts.published_notes order by note").fetchall()],
             dates_joined=dates_joined,
-            exact_hours=EXACT_HOURS if hours_joined else 720,
-            longest_hours=720,
+            exact_hours=exact_hours,
+            longest_hours=LONGEST_HOURS,
             tables={name: _table(connection, query) for name, query in _QUERIES.items()} | {"cube": cube},
         )
     except (duckdb.CatalogException, duckdb.BinderException) as problem:
@@ -251,19 +249,21 @@ def attributed(
     return _table(connection, query, [hours, *given.values()])
 
 
-def _cube(connection: duckdb.DuckDBPyConnection) -> tuple[str, bool, Table]:
-    """The finest cube that fits: what its dates are joined to, whether its long hours are, and the rows."""
-    for dates, joined in _GRAINS:
+def _cube(connection: duckdb.DuckDBPyConnection) -> tuple[str, int, Table]:
+    """The finest cube that fits: what its dates are joined to, below which hours it is exact, and the rows."""
+    for dates, exact_hours in _GRAINS:
         day = "ordered_on" if dates == "day" else f"date_trunc('{dates}', ordered_on)::date"
         query = f"""
-            select program, brand, channel, {day} as ordered_on, {_HOURS_JOINED if joined else _EVERY_HOUR} as hours,
+            select program, brand, channel, {day} as ordered_on,
+                case when hours < {exact_hours} then hours else hours - hours % 24 end as hours,
                 sum(orders)::bigint as orders, sum(revenue) as revenue, sum(coupon_orders)::bigint as coupon_orders
             from marts.attribution_cube
             group by all
         """
-        if (dates, joined) == _GRAINS[-1] or connection.execute(f"select count(*) from ({query})").fetchall()[0][0] <= CUBE_ROWS:
-            return dates, joined, _table(connection, f"{query} order by all")
-    raise AssertionError("the last grain always fits")
+        is_coarsest = (dates, exact_hours) == _GRAINS[-1]
+        if is_coarsest or connection.execute(f"select count(*) from ({query})").fetchall()[0][0] <= CUBE_ROWS:
+            return dates, exact_hours, _table(connection, f"{query} order by all")
+    raise AssertionError("the last grain is always taken")
 
 
 def _table(connection: duckdb.DuckDBPyConnection, query: str, parameters: list[Any] | None = None) -> Table:
