@@ -49,6 +49,17 @@ def test_who_refuses_gets_nothing_more_on_the_same_day(shop: Shop, event: EventT
     assert shop.outcomes(message) == [("skipped", "suppressed")]
 
 
+def test_who_leaves_by_a_link_leaves_for_everybody_of_that_address(shop: Shop) -> None:
+    shop.customer("ann")
+    shop.customer("ann_again", email="ann@example.com")
+    shop.customer("bob")
+    before, shared, other = earlier_message(shop), shop.message("ann_again"), shop.message("bob")
+    told(shop.ledger, "unsubscribed", before, NOON - timedelta(seconds=2), source="links", customer_id="ann")
+    run(shop)
+    assert shop.outcomes(shared) == [("skipped", "suppressed")]
+    assert shop.outcomes(other) == [("accepted", None)]
+
+
 @pytest.mark.parametrize("server", ["sqlite", "postgresql"])
 def test_what_the_receiver_wrote_while_a_pass_is_under_way_is_seen_by_the_next_batch(
     server: str, tmp_path: Path, shop: Shop, request: pytest.FixtureRequest

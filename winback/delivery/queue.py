@@ -412,7 +412,7 @@ _VERSIONS = """
 """
 
 _SUPPRESSIONS = """
-    select customer_id, address_hash, channel
+    select customer_id, address_hash, channel, reason
     from ledger.suppressions
     where operation = 'add' and starts_at <= $now and (ends_at is null or ends_at > $now)
         and suppression_id not in (select suppression_id from ledger.suppressions where operation = 'lift')
@@ -536,6 +536,12 @@ refused as (
     where event_type in ('unsubscribed', 'complained')
     group by customer_id, channel
 ),
+left_by_link as (
+    select suppressions.channel, holders.email, holders.phone, holders.push_token
+    from suppressions
+    join intermediate.int_customers__contacts as holders using (customer_id)
+    where suppressions.reason = 'unsubscribed'
+),
 suppressed as (
     select addressed.item_id
     from addressed
@@ -546,6 +552,14 @@ suppressed as (
     from addressed
     join suppressions on suppressions.address_hash = sha256(addressed.address)
     where suppressions.channel in ('all', addressed.channel)
+    union
+    -- Who left by a link of ours left with the address, whoever else is known by it.
+    select addressed.item_id
+    from addressed
+    join left_by_link as gone
+        on gone.channel in ('all', addressed.channel)
+        and addressed.address
+            = case addressed.channel when 'email' then gone.email when 'sms' then gone.phone when 'push' then gone.push_token end
 ),
 caps as (
     select due.item_id, due.customer_id, due.channel, caps.max_messages, caps.window_days

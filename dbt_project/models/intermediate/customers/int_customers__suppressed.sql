@@ -12,8 +12,30 @@ addressed as (
     select * from {{ ref('int_customers__addressed') }}
 ),
 
+-- Who left by a link of ours left with the address, whoever else is known by it.
+left_by_link as (
+    select suppressions.channel, addressed.email, addressed.phone, addressed.push_token
+    from suppressions
+    inner join addressed on suppressions.customer_id = addressed.customer_id
+    where suppressions.reason = '{{ var("left_by_link") }}'
+),
+
 by_customer as (
     select customer_id, channel from suppressions where customer_id is not null
+
+    union all
+
+    select addressed.customer_id, left_by_link.channel
+    from addressed
+    inner join left_by_link on addressed.email = left_by_link.email
+    where left_by_link.channel in ('all', 'email')
+
+    union all
+
+    select addressed.customer_id, left_by_link.channel
+    from addressed
+    inner join left_by_link on addressed.phone = left_by_link.phone
+    where left_by_link.channel in ('all', 'sms')
 
     union all
 
