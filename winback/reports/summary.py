@@ -41,7 +41,7 @@ class Summary:
 
         figures = self.figures
         notices = [Text.from_markup(f"[yellow]Notice: {escape(note)}[/]") for note in figures.notes]
-        where = [Text.from_markup(f"[bold]{name:<8}[/] {escape(str(path))}") for name, path in self.paths.items()]
+        where = [Text.from_markup(f"[bold]{name:<9}[/] {escape(str(path))}") for name, path in self.paths.items()]
         return Group(
             Text.from_markup(f"\n[bold]{figures.day:%A, %Y-%m-%d}[/], everything before {figures.as_of:%Y-%m-%d %H:%M} UTC counted"),
             *notices,
@@ -159,7 +159,12 @@ def summary(settings: Settings, as_of: date | None = None) -> Summary:
         raise BadInput(f"{path}: there is no report as of {as_of}; the ones there are reach from {known[0].stem} to {known[-1].stem}.")
     return Summary(
         figures=Figures.model_validate_json(path.read_text(encoding="utf-8")),
-        paths={"outbox": settings.outbox, "marts": settings.published, "report": path.with_suffix(".html")},
+        paths={
+            "outbox": settings.outbox,
+            "marts": settings.published,
+            "report": path.with_suffix(".html"),
+            "dashboard": settings.dashboards / f"{path.stem}.html",
+        },
     )
 
 
