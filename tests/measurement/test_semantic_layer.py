@@ -53,7 +53,7 @@ def test_metrics_equal_sql(tmp_path: Path) -> None:
         """
         select lift.program, lift.lift_points, lift.revenue_difference, lift.treatment_percentage, report.started, report.revenue
         from marts.campaign_lift as lift
-        join (select program, sum(started) as started, sum(revenue) as revenue from marts.campaign_report group by program) as report
+        join (select program, count(*) as started, sum(revenue) as revenue from marts.fct_enrolments group by program) as report
             on lift.program = report.program
         where lift.scope = 'program'
         """,

@@ -63,11 +63,11 @@ grouped as (
         members.audience,
         {{ or_none('customers.country') }},
         {{ or_none('customers.brand') }},
+        {%- for channel in channels %}
+        customers.reachable_{{ channel }},
+        {%- endfor %}
         customers.lifetime_spend_band,
         customers.lifetime_spend_band_from
-        {%- for channel in channels %},
-        customers.reachable_{{ channel }}
-        {%- endfor %}
 ),
 
 sections as (

@@ -55,6 +55,9 @@ counted as (
         {%- for reason in skip_reasons %}
         count(case when stands.decision = 'skipped' and stands.reason = '{{ reason }}' then 1 end) as skipped_{{ reason }},
         {%- endfor %}
+        count(
+            case when stands.decision = 'skipped' and coalesce(stands.reason, '') not in ('{{ skip_reasons | join("', '") }}') then 1 end
+        ) as skipped_other,
         count(messages.sent_at) as sent,
         count(case when stands.decision = 'queued' and stands.is_resolved and messages.sent_at is null then 1 end) as not_sent,
         count(case when messages.outcome = 'unknown' and messages.sent_at is null then 1 end) as unknown,
@@ -95,7 +98,7 @@ select
     {%- for reason in skip_reasons %}
     counted.skipped_{{ reason }},
     {%- endfor %}
-    counted.skipped{% for reason in skip_reasons %} - counted.skipped_{{ reason }}{% endfor %} as skipped_other,
+    counted.skipped_other,
     counted.sent,
     counted.not_sent,
     counted.unknown,

@@ -76,11 +76,11 @@ daily as (
         {{ days_after(first_date, 'days.number') }} as date_day,
         tiers.brand,
         tiers.tier,
-        coalesce(changed.left_it, 0) as left_it,
         sum(coalesce(changed.arrived, 0) - coalesce(changed.left_it, 0)) over (
             partition by tiers.brand, tiers.tier order by days.number
             rows between unbounded preceding and current row
-        ) - case when days.number > 0 then coalesce(changed.arrived, 0) else 0 end as stayed
+        ) as size,
+        coalesce(changed.arrived, 0) as arrived
     from tiers
     cross join days
     left join changed
@@ -105,6 +105,6 @@ select
     brand,
     tier as from_tier,
     tier as to_tier,
-    cast(stayed as bigint) as customers
+    cast(size - arrived as bigint) as customers
 from daily
-where date_day > {{ first_date }} and stayed > 0
+where date_day > {{ first_date }} and size > arrived
