@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -31,10 +32,14 @@ def sqlite(tmp_path: Path) -> Iterator[Ledger]:
         yield opened
 
 
-def client_on(ledger: Ledger, tmp_path: Path, environment: dict[str, str] = signing.ENVIRONMENT, **more: Any) -> TestClient:
+@contextmanager
+def client_on(ledger: Ledger, tmp_path: Path, environment: dict[str, str] = signing.ENVIRONMENT, **more: Any) -> Iterator[TestClient]:
     sources = signing.opened(environment)
-    inbox = Inbox(sources, GroupWriter(ledger, utc_now), RefusedFolder(tmp_path / "refused"), utc_now, **more)
-    return TestClient(inbox.app(), base_url="http://receiver")
+    writer = GroupWriter(ledger, utc_now)
+    inbox = Inbox(sources, writer, RefusedFolder(tmp_path / "refused"), utc_now, **more)
+    with TestClient(inbox.app(), base_url="http://receiver") as client:
+        yield client
+    writer.close()
 
 
 @pytest.fixture
@@ -224,3 +229,19 @@ def test_the_document_is_openapi(client: TestClient) -> None:
     described = client.get("/openapi.json").json()
     OpenAPI.from_dict(described)
     assert json.dumps(described).count('"post"') == 5
+
+
+def test_the_writer_outlives_those_who_do_not_wait(sqlite: Ledger) -> None:
+    from winback.inbox.recording import Event
+
+    def gone(problem: BaseException | None) -> None:
+        raise RuntimeError("Event loop is closed")
+
+    events = [Event(event_id=f"g{number}", source="webhook", event_type="read", occurred_at=datetime(2026, 11, 21)) for number in range(2)]
+    writer = GroupWriter(sqlite, utc_now)
+    writer.put(events[:1], gone)
+    told: list[BaseException | None] = []
+    writer.put(events[1:], told.append)
+    writer.close()
+    assert told == [None]
+    assert len(sqlite.rows("delivery_events")) == 2

@@ -216,3 +216,4 @@ def test_addresses_are_hashed_as_the_warehouse_hashes_them(channel: str, written
 
     assert address_hash(channel, written) == sha256(same.encode()).hexdigest()
     assert address_hash(channel, "  ") is None
+    assert address_hash("sms", "whatsapp: ") is None

@@ -12,8 +12,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -46,7 +45,7 @@ _log = structlog.get_logger("winback.inbox")
 
 
 class Inbox:
-    """What the routes share. `clock` gives the present as naive UTC."""
+    """What the routes share. `clock` gives the present as naive UTC; whoever makes the writer closes it."""
 
     def __init__(
         self,
@@ -77,13 +76,7 @@ class Inbox:
             return JSONResponse(described)
 
         routes += [Route("/health", self._health, methods=["GET"]), Route("/openapi.json", openapi, methods=["GET"]), *more]
-        return Starlette(routes=routes, lifespan=self._lifespan, exception_handlers={HTTPException: _told})
-
-    @asynccontextmanager
-    async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:  # noqa: ARG002
-        yield
-        # By now uvicorn has answered what it took, or given up on it: what still waits is written all the same.
-        await asyncio.to_thread(self.writer.close)
+        return Starlette(routes=routes, exception_handlers={HTTPException: _told})
 
     def _endpoint(self, source: Source) -> Callable[[Request], Any]:
         async def take(request: Request) -> Response:

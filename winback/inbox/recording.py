@@ -82,7 +82,7 @@ def address_hash(channel: str, address: str) -> str | None:
     if channel == "email":
         text = text.lower()
     elif channel == "sms":
-        text = text.rpartition(":")[2]
+        text = text.rpartition(":")[2].strip()
     return sha256(text.encode("utf-8", "replace")).hexdigest() if text else None
 
 

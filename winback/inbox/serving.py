@@ -118,7 +118,7 @@ async def _serve(settings: Settings, ledger: Ledger, found: Opened, host: str, p
         timeout_keep_alive=30,
         timeout_graceful_shutdown=STOP_SECONDS,
     )
-    server = _Server(config, ready)
+    server = _Server(config, ready, writer)
     mailbox = load_destinations(settings.project).listen.mailbox
     reading = asyncio.create_task(_read_mail_now_and_then(settings, ledger, mailbox)) if mailbox else None
     try:
@@ -147,11 +147,17 @@ async def _read_mail_now_and_then(settings: Settings, ledger: Ledger, mailbox: M
 
 
 class _Server(uvicorn.Server):
-    """Says when it takes connections, and on which port."""
+    """Says when it takes connections, and on which port; ends with everything written."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[int], None]) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[int], None], writer: GroupWriter) -> None:
         super().__init__(config)
         self._ready = ready
+        self._writer = writer
+
+    async def shutdown(self, sockets: Sequence[Any] | None = None) -> None:
+        await super().shutdown(sockets=list(sockets) if sockets else None)
+        # Here, not after `serve`: uvicorn ends it by raising the signal again, and SIGTERM lets nothing run any more.
+        await asyncio.to_thread(self._writer.close)
 
     async def startup(self, sockets: Sequence[Any] | None = None) -> None:
         await super().startup(sockets=list(sockets) if sockets else None)

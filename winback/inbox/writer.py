@@ -150,4 +150,7 @@ class GroupWriter:
     @staticmethod
     def _settle(group: list[_Waiting], problem: TooBusy | None) -> None:
         for one in group:
-            one.done(problem)
+            try:
+                one.done(problem)
+            except Exception as failure:  # noqa: BLE001 - whoever asked has gone (its event loop is closed); others wait for the thread
+                _log.warning("nobody_to_tell", problem=type(failure).__name__)
