@@ -122,7 +122,7 @@ class LocalOutbox:
 
     def _write(self, messages: Sequence[Message], emails: dict[str, bytes], now: datetime) -> None:
         lines: dict[str, list[str]] = {}
-        # Places are noted, for good, before anything is written: whatever dies below, a message is there once, on whatever day it is repeated.
+        # Places are noted, for good, before anything is written: whatever dies below, a repeated message is there once, whatever the day.
         with self._index.transaction():
             for channel in {message.channel for message in messages} - {Channel.EMAIL}:
                 self._index.begin(f"{channel}/{now:%Y-%m-%d}.jsonl")
