@@ -5,7 +5,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 RUN := $(UV) run --frozen --no-sync
 SOURCE := $(if $(DATA),--data "$(DATA)",--demo)
 
-.PHONY: help run serve preview test bench clean
+.PHONY: help run serve preview test test-engines bench clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,11 @@ preview: .venv/installed ## what a program's file would do as it stands (PROGRAM
 
 test: .venv/installed ## format, lint, types, SQL lint, unit, property and end-to-end tests
 	@UV=$(UV) sh tests/all.sh
+
+test-engines: .venv/installed ## every mart equal on DuckDB, PostgreSQL and Spark, on the demo and Online Retail II (needs PostgreSQL, Java, pyspark)
+	@$(RUN) python -c "import pyspark, dbt.adapters.spark" 2>/dev/null || { echo "missing: pyspark and dbt-spark; $(UV) sync --frozen --extra spark --inexact"; exit 1; }
+	@command -v java >/dev/null || test -x "$$JAVA_HOME/bin/java" || { echo "missing: Java 17 or 21; apt-get install openjdk-17-jre-headless, or set JAVA_HOME"; exit 1; }
+	@$(RUN) pytest tests/engines/whole_data.py -n 0 -s
 
 bench: .venv/installed ## measure derivation and delivery (PART=derive, deliver or listen, SIZE=1000000 customers, actions, events)
 	@for part in $(or $(PART),derive deliver); do $(RUN) python -m benchmarks.$$part $(if $(SIZE),--size $(SIZE)) || exit; done

@@ -110,6 +110,7 @@ def build(
 
     parsed = _parsed.get(settings.root) or _parse(settings)
     engine = open_engine(settings)
+    engine.check()
     with open_warehouse(settings) as workbench:
         engine.hand_over(workbench)
     with _environment(settings.dbt_environment(as_of)):

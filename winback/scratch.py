@@ -37,10 +37,12 @@ def derived_as_of(connection: duckdb.DuckDBPyConnection) -> datetime:
 def program_draft_derived(settings: Settings, program: str, as_of: datetime) -> Iterator[duckdb.DuckDBPyConnection]:
     """What follows from the file of `program` as it stands: schemas `preview_marts` and so on, for the block.
 
-    Only models that read programs are derived again; the others are taken from the marts as they are.
+    Only models that read programs are derived again; the others are taken from the marts as they are, where the engine still has them.
     """
-    state = settings.manifest.parent
-    arguments = ["--quiet", "run", "--select", "source:programs+", "--defer", "--favor-state", "--state", str(state)]
+    arguments = ["--quiet", "build", "--exclude-resource-type", "unit_test", "test"]
+    if open_engine(settings).keeps_derived:
+        state = str(settings.manifest.parent)
+        arguments = ["--quiet", "run", "--select", "source:programs+", "--defer", "--favor-state", "--state", state]
     with _derived(
         settings, "preview_", lambda: run_dbt(settings, as_of, arguments, schema_prefix="preview_", drafts=program)
     ) as connection:
@@ -58,6 +60,8 @@ def day_derived(settings: Settings, as_of: datetime) -> Iterator[duckdb.DuckDBPy
 @contextmanager
 def _derived(settings: Settings, prefix: str, derive: Callable[[], None]) -> Iterator[duckdb.DuckDBPyConnection]:
     engine = open_engine(settings)
+    engine.check()
+    engine.drop(prefix)
     try:
         with open_warehouse(settings) as connection:
             engine.hand_over(connection)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -58,6 +59,9 @@ class Settings(BaseSettings):
         None,
         description="Address of the engine: `postgresql://user:password@host:port/database`, or `thrift://host:port` of Spark (a secret)",
     )
+    engine_storage: Path | None = Field(
+        None, description="Folder that this machine and Spark's workers see under the same path; default: `spark` in the home"
+    )
     threads: int = Field(2, ge=1, description="Threads that dbt and DuckDB use")
     memory_limit: str = Field("4GB", description="Memory that DuckDB may use before it spills to disk")
 
@@ -80,6 +84,11 @@ class Settings(BaseSettings):
         if self.public_url is not None:
             return self.public_url.rstrip("/")
         return f"http://127.0.0.1:{LISTEN_PORT}" if self.clock == "simulated" else None
+
+    @property
+    def storage(self) -> Path:
+        """Where the workbench and Spark leave Parquet files for each other."""
+        return self.engine_storage.resolve() if self.engine_storage else self.root / "spark"
 
     @property
     def manifest(self) -> Path:
@@ -145,17 +154,42 @@ class Settings(BaseSettings):
         if self.engine_url is None:
             raise BadConfig(f"WINBACK_ENGINE_URL is not set; target {self.target} needs {form}")
         address = urlsplit(self.engine_url.get_secret_value())
-        if address.scheme != scheme or not address.hostname or (scheme == "postgresql" and not address.path.strip("/")):
-            raise BadConfig(f"WINBACK_ENGINE_URL has another form than target {self.target} needs: {form}")
+        try:
+            misread = "@" in address.netloc.replace("@", "", 1) + address.path + address.query + address.fragment or address.port == 0
+        except ValueError:
+            misread = True
+        if misread or address.scheme != scheme or not address.hostname or (scheme == "postgresql" and not address.path.strip("/")):
+            raise BadConfig(
+                f"WINBACK_ENGINE_URL has another form than target {self.target} needs: {form}; "
+                "in user and password write @ : / ? # % as %40 %3A %2F %3F %23 %25"
+            )
+        if address.query:
+            raise BadConfig("WINBACK_ENGINE_URL takes no options after `?`; set libpq's environment variables (PGSSLMODE, ...) instead")
         return address
 
     def _engine_environment(self) -> dict[str, str]:
-        if self.target == "duckdb" or (self.target == "spark" and self.engine_url is None):
-            return {}
+        if self.target == "duckdb":
+            return {"WINBACK_DBT_TARGET": "duckdb"}
+        if self.target == "spark":
+            from winback.engines.base import READ_BY_PYTHON
+
+            # Spark does not know "4GB".
+            memory = re.sub(r"(?i)i?b$", "", self.memory_limit).lower()
+            spark = {
+                "WINBACK_ENGINE_STORAGE": str(self.storage),
+                "WINBACK_SPARK_MEMORY": memory,
+                "WINBACK_TAKEN_BACK": ",".join(name for _, name in READ_BY_PYTHON),
+            }
+            if self.engine_url is None:
+                return {"WINBACK_DBT_TARGET": "spark", **spark}
+            address = self.engine_address()
+            place = {"WINBACK_ENGINE_HOST": str(address.hostname), "WINBACK_ENGINE_PORT": str(address.port or 10000)}
+            return {"WINBACK_DBT_TARGET": "spark_thrift", **spark, **place}
         address = self.engine_address()
         return {
+            "WINBACK_DBT_TARGET": "postgres",
             "WINBACK_ENGINE_HOST": address.hostname or "",
-            "WINBACK_ENGINE_PORT": str(address.port or {"postgres": 5432, "spark": 10000}[self.target]),
+            "WINBACK_ENGINE_PORT": str(address.port or 5432),
             "WINBACK_ENGINE_USER": unquote(address.username or ""),
             "WINBACK_ENGINE_PASSWORD": unquote(address.password or ""),
             "WINBACK_ENGINE_DATABASE": address.path.strip("/"),
@@ -180,7 +214,6 @@ class Settings(BaseSettings):
             "WINBACK_AS_OF": as_of.strftime("%Y-%m-%d %H:%M:%S"),
             "WINBACK_AUDIENCES": ",".join(self.audiences()),
             "WINBACK_WAREHOUSE": str(self.warehouse),
-            "WINBACK_TARGET": self.target,
             "WINBACK_THREADS": str(self.threads),
             "WINBACK_MEMORY_LIMIT": self.memory_limit,
             "WINBACK_SPILL_DIRECTORY": str(self.root / "warehouse" / "spill"),

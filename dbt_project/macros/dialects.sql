@@ -42,7 +42,7 @@
 
 {% macro default__hours_between(a, b) %}cast(extract(epoch from ({{ b }} - {{ a }})) / 3600.0 as {{ type_double() }}){% endmacro %}
 
-{% macro spark__hours_between(a, b) %}cast((cast({{ b }} as double) - cast({{ a }} as double)) / 3600.0 as double){% endmacro %}
+{% macro spark__hours_between(a, b) %}(cast(unix_micros({{ b }}) - unix_micros({{ a }}) as double) / 3600000000.0){% endmacro %}
 
 
 {# The first day of the month of `date`, and the first day of a month some months later. #}

@@ -121,11 +121,12 @@ def load(
                 sequence = "seq bigint, " if schema == "ledger" else ""
                 connection.execute(f"create table {schema}.{name} ({sequence}{columns})")
                 if name in given:
-                    _insert(connection, schema, name, given[name])
+                    insert(connection, schema, name, given[name])
     return path
 
 
-def _insert(connection: duckdb.DuckDBPyConnection, schema: str, name: str, rows: Rows) -> None:
+def insert(connection: duckdb.DuckDBPyConnection, schema: str, name: str, rows: Rows) -> None:
+    """Add rows to a table that `load` has made."""
     table = rows if isinstance(rows, pa.Table) else _as_table(rows)
     if table.num_rows == 0:
         return

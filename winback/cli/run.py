@@ -35,6 +35,7 @@ def run(
     """Run the day: land, check, derive, plan, apply, send to the outbox, publish, report."""
     from rich.console import Console
 
+    from winback.engines import open_engine
     from winback.errors import BadConfig
     from winback.home import home_for_data, make_current, prepare_home
     from winback.settings import PROJECT_ROOT, load_settings
@@ -58,6 +59,7 @@ def run(
     if not explicit:
         make_current(home)
     settings = load_settings(home)
+    open_engine(settings).check()
     start = first.date() if first else (DEMO_FIRST_DAY if demo else _last_day_with_orders(settings, console))
     count = days or (DEMO_DAYS if demo else 1)
 

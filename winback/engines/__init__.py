@@ -20,4 +20,8 @@ def open_engine(settings: Settings) -> Engine:
         from winback.engines.postgres import Postgres
 
         return Postgres(settings.engine_address().geturl())
+    if settings.target == "spark":
+        from winback.engines.spark import Spark
+
+        return Spark(settings.storage, settings.engine_address() if settings.engine_url else None)
     return InTheWorkbench()

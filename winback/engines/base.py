@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 MARTS = "marts"
 """The schema that is taken back as a whole."""
 
+DERIVED_SCHEMAS = ("seeds", "staging", "intermediate", MARTS)
+"""Schemas that dbt makes."""
+
 READ_BY_PYTHON = (
     ("intermediate", "int_customers__contacts"),
+    ("intermediate", "int_engagement__delivery_events_judged"),
     ("intermediate", "int_journeys__gates_evaluated"),
     ("staging", "stg_programs__in_force"),
     ("staging", "stg_programs__steps"),
@@ -34,9 +38,10 @@ class HandedOver:
 
 
 class Engine(Protocol):
-    """One engine. `name` is the dbt target."""
+    """One engine. `keeps_derived`: what a build has made can be read by the next one."""
 
     name: str
+    keeps_derived: bool
 
     def check(self) -> None:
         """Raises `BadConfig` where the engine cannot be reached or used, naming the setting."""
@@ -59,6 +64,7 @@ class InTheWorkbench:
     """DuckDB: dbt reads and writes the workbench itself, nothing has to travel."""
 
     name = "duckdb"
+    keeps_derived = True
 
     def check(self) -> None:
         """Nothing to reach."""

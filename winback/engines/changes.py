@@ -1,8 +1,14 @@
-"""What an engine lacks of the workbench's source tables, so that a day's hand-over carries the day and not all history."""
+"""What an engine lacks of the workbench's source tables, so that a day's hand-over carries the day and not all history.
+
+An engine keeps `Marks` beside the tables: how far they reach, and a fingerprint of what lies before. Where the workbench does not hold the
+same before that point (it was rebuilt from other files, a mapping was edited, the ledger was replaced), the table goes over as a whole.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from winback.landing.contract import TABLES as RAW_TABLES
@@ -13,17 +19,7 @@ if TYPE_CHECKING:
 SOURCE_SCHEMAS = ("raw", "ledger", "programs")
 """Schemas that dbt reads, all of their tables."""
 
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """Rows to hand over: all of them (`whole`, in place of what is there), those of `condition`, or none."""
-
-    whole: bool = False
-    condition: str = ""
-
-    @property
-    def nothing(self) -> bool:
-        return not self.whole and not self.condition
+_LANDED = "raw.landed_files"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +35,49 @@ class SourceTable:
     def full_name(self) -> str:
         return f"{self.schema}.{self.name}"
 
-    def change(self, workbench: duckdb.DuckDBPyConnection, new_files: list[str] | None, progress: tuple[int, int]) -> Change:
-        """What is missing of a table that the engine has. `new_files`: None where it has other files; `progress`: its rows and last seq."""
-        if self.schema == "ledger":
-            rows, seq = progress
-            [(known,)] = workbench.execute(f"select count(*) from {self.full_name} where seq <= ?", [seq]).fetchall()
-            return Change(condition=f"where seq > {seq}") if known == rows else Change(whole=True)
-        file_column = next((name for name in ("_file_id", "file_id") if name in self.columns), None)
-        if file_column is None or new_files is None:
-            return Change(whole=True)
-        if not new_files:
-            return Change()
-        listed = ", ".join(f"'{file_id}'" for file_id in new_files)
-        return Change(condition=f"where {file_column} in ({listed})")
+    @property
+    def file_column(self) -> str | None:
+        """The column that names the file that a row came from."""
+        return next((name for name in ("_file_id", "file_id") if self.schema == "raw" and name in self.columns), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """All rows up to a number (`seq` of the ledger, `position` of the landed files), and their fingerprint."""
+
+    upto: int
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """How far the source tables reach: `ends` by `schema.table` of the ledger and of the landed files, `columns` of every table."""
+
+    ends: Mapping[str, Mark] = field(default_factory=dict)
+    columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Marks:
+        kept = json.loads(text)
+        return cls({name: Mark(**mark) for name, mark in kept["ends"].items()}, kept["columns"])
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Rows to hand over: all of them (`whole`, in place of what is there), those of `condition`, or none."""
+
+    whole: bool = False
+    condition: str = ""
+
+    @property
+    def nothing(self) -> bool:
+        return not self.whole and not self.condition
+
+
+WHOLE, NOTHING = Change(whole=True), Change()
 
 
 def source_tables(workbench: duckdb.DuckDBPyConnection) -> list[SourceTable]:
@@ -69,11 +95,49 @@ def source_tables(workbench: duckdb.DuckDBPyConnection) -> list[SourceTable]:
     ]
 
 
-def files_since(workbench: duckdb.DuckDBPyConnection, there: list[tuple[str, str, str, str]]) -> list[str] | None:
-    """Ids of files that the workbench landed after `there` (file id, file, table, mapping hash, in order); None: another history."""
-    query = "select file_id, file, table_name, mapping_hash from raw.landed_files order by position"
-    here = workbench.execute(query).fetchall()
-    return list(dict.fromkeys(row[0] for row in here[len(there) :])) if here[: len(there)] == there else None
+def marks(workbench: duckdb.DuckDBPyConnection, tables: list[SourceTable]) -> Marks:
+    """The workbench as it stands."""
+    numbered = [table.full_name for table in tables if _number(table.full_name) in table.columns]
+    return Marks({name: _mark(workbench, name) for name in numbered}, {table.full_name: table.columns for table in tables})
+
+
+def changes(workbench: duckdb.DuckDBPyConnection, tables: list[SourceTable], before: Marks) -> dict[str, Change]:
+    """What each table has that an engine with the marks `before` lacks, by `schema.table`."""
+    files: list[str] | None = None
+    landed = _same_before(workbench, before, _LANDED) if any(table.full_name == _LANDED for table in tables) else None
+    if landed is not None:
+        later = f"select distinct file_id from {_LANDED} where position > {landed.upto} order by file_id"
+        files = [file_id for (file_id,) in workbench.execute(later).fetchall()]
+    found = {}
+    for table in tables:
+        change = WHOLE
+        if before.columns.get(table.full_name) == table.columns:
+            if table.schema == "ledger" and (end := _same_before(workbench, before, table.full_name)) is not None:
+                change = Change(condition=f"where seq > {end.upto}")
+            elif table.file_column is not None and files is not None:
+                listed = ", ".join(f"'{file_id}'" for file_id in files)
+                change = Change(condition=f"where {table.file_column} in ({listed})") if files else NOTHING
+        found[table.full_name] = change
+    return found
+
+
+def _number(full_name: str) -> str:
+    return "position" if full_name == _LANDED else "seq" if full_name.startswith("ledger.") else ""
+
+
+def _mark(workbench: duckdb.DuckDBPyConnection, full_name: str, upto: int | None = None) -> Mark:
+    number = _number(full_name)
+    limit = "" if upto is None else f" where {number} <= {upto}"
+    # A version of DuckDB that hashes otherwise costs one whole hand-over, and nothing else.
+    query = f"select coalesce(max({number}), 0), count(*), coalesce(sum(hash(entry)), 0) from {full_name} as entry{limit}"
+    [(last, rows, hashes)] = workbench.execute(query).fetchall()
+    return Mark(last, f"{rows}:{hashes}")
+
+
+def _same_before(workbench: duckdb.DuckDBPyConnection, before: Marks, full_name: str) -> Mark | None:
+    """The mark of a table whose rows up to it are still those of the workbench; else None."""
+    known = before.ends.get(full_name)
+    return known if known is not None and _mark(workbench, full_name, known.upto) == known else None
 
 
 def drop_in_workbench(workbench: duckdb.DuckDBPyConnection, schema: str, table: str) -> None:

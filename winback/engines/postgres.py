@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from winback.engines.base import MARTS, READ_BY_PYTHON, HandedOver
-from winback.engines.changes import SOURCE_SCHEMAS, Change, SourceTable, drop_in_workbench, files_since, source_tables
+from winback.engines.base import DERIVED_SCHEMAS, MARTS, READ_BY_PYTHON, HandedOver
+from winback.engines.changes import SOURCE_SCHEMAS, WHOLE, Change, Marks, SourceTable, changes, drop_in_workbench, marks, source_tables
 from winback.errors import BadConfig
 
 if TYPE_CHECKING:
@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from adbc_driver_postgresql.dbapi import Connection
 
 _BATCH = 100_000
+_NOT_ALLOWED = "42501"
 _ARRIVING = "winback_arriving"
 # On the search path of dbt's profile: PostgreSQL does not know `double`, the name by which contracts of the models call it.
 _OWN = "winback"
+_KNOWN = f"{_OWN}.handed_over"
 # Types of the workbench that PostgreSQL names otherwise, and the way back. Decimals come back as text and are cast.
-_OUT = {"VARCHAR": "text", "DOUBLE": "double precision", "HUGEINT": "numeric(38, 0)"}
+_OUT = {"DOUBLE": "double precision", "HUGEINT": "numeric(38, 0)"}
 _BACK = {
     "text": "varchar",
     "character varying": "varchar",
@@ -33,6 +35,7 @@ class Postgres:
     """A database of PostgreSQL 14 or newer. `url`: `postgresql://user:password@host:port/database`, a secret."""
 
     name = "postgres"
+    keeps_derived = True
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -47,11 +50,19 @@ class Postgres:
         except Error as problem:
             # libpq's words name host, user and database, never the password.
             raise BadConfig(
-                f"WINBACK_ENGINE_URL: the PostgreSQL server cannot be reached: {str(problem).strip().splitlines()[-1]}. "
+                f"WINBACK_ENGINE_URL: the PostgreSQL server cannot be reached: {_said(problem)}. "
                 "Allowed: postgresql://user:password@host:port/database"
             ) from None
-        with connection:
-            yield connection
+        try:
+            with connection:
+                yield connection
+        except Error as problem:
+            if problem.sqlstate != _NOT_ALLOWED:
+                raise
+            raise BadConfig(
+                f"WINBACK_ENGINE_URL: PostgreSQL refuses: {_said(problem)}. The user needs schemas raw, ledger, programs, winback and "
+                "those that dbt makes to be its own: grant create on database to it, or name an empty database"
+            ) from None
 
     def check(self) -> None:
         with self._connected() as connection, connection.cursor() as cursor:
@@ -70,17 +81,19 @@ class Postgres:
             for schema in (*SOURCE_SCHEMAS, _OWN):
                 cursor.execute(f"create schema if not exists {schema}")
             _name_types(cursor)
-            here, there = source_tables(workbench), {schema: _tables(cursor, schema) for schema in SOURCE_SCHEMAS}
-            new_files = _files_not_there(workbench, cursor) if "landed_files" in there["raw"] else None
-            for table in here:
-                if there[table.schema].get(table.name) != list(table.columns):
-                    _create(cursor, table)
-                    change = Change(whole=True)
-                else:
-                    change = table.change(workbench, new_files, _progress(cursor, table))
+            known, tables = _known(cursor), source_tables(workbench)
+            there = {f"{schema}.{name}": columns for schema in SOURCE_SCHEMAS for name, columns in _tables(cursor, schema).items()}
+            changed, collation = changes(workbench, tables, known), _collation(cursor)
+            for table in tables:
+                change = changed[table.full_name]
+                if there.get(table.full_name) != list(table.columns) or known.columns.get(table.full_name) != table.columns:
+                    _create(cursor, table, collation)
+                    change = WHOLE
                 rows = _bring(workbench, cursor, table, change)
                 if rows:
                     handed[table.full_name] = rows
+            cursor.execute(f"delete from {_KNOWN}")
+            cursor.execute(f"insert into {_KNOWN} values ($1)", (marks(workbench, tables).to_json(),))
             connection.commit()
         return HandedOver(handed)
 
@@ -115,10 +128,16 @@ class Postgres:
         if not schema_prefix:
             raise ValueError("a prefix is needed: the derived marts themselves are not dropped")
         with self._connected() as connection, connection.cursor() as cursor:
-            cursor.execute("select nspname from pg_namespace where starts_with(nspname, $1)", (schema_prefix,))
-            for (schema,) in cursor.fetchall():
-                cursor.execute(f'drop schema "{schema}" cascade')
+            for schema in DERIVED_SCHEMAS:
+                cursor.execute(f"drop schema if exists {schema_prefix}{schema} cascade")
             connection.commit()
+
+
+def _said(problem: Exception) -> str:
+    """The server's own words, of a message in which the query and codes stand too."""
+    lines = [line.strip(" .") for line in str(problem).splitlines() if line.strip(" .") and "SQLSTATE" not in line[:12]]
+    words = next((line for line in lines if "ERROR:" in line or "FATAL:" in line), lines[-1] if lines else "no reason was given")
+    return words.rpartition("ERROR:")[2].strip()
 
 
 def _tables(cursor: Any, schema: str) -> dict[str, list[str]]:
@@ -143,19 +162,12 @@ def _columns(cursor: Any, schema: str, table: str) -> list[tuple[str, str]]:
     return [(name, kind) for name, kind in cursor.fetchall()]
 
 
-def _files_not_there(workbench: duckdb.DuckDBPyConnection, cursor: Any) -> list[str] | None:
-    """Files landed since the last hand-over; None where the engine's raw tables are not an earlier state of the workbench's."""
-    cursor.execute("select file_id, file, table_name, mapping_hash from raw.landed_files order by position")
-    return files_since(workbench, [tuple(row) for row in cursor.fetchall()])
-
-
-def _progress(cursor: Any, table: SourceTable) -> tuple[int, int]:
-    """Rows and highest `seq` of a ledger table of the engine."""
-    if table.schema != "ledger":
-        return 0, 0
-    cursor.execute(f"select count(*), coalesce(max(seq), 0) from {table.full_name}")
-    rows, seq = cursor.fetchall()[0]
-    return int(rows), int(seq)
+def _known(cursor: Any) -> Marks:
+    """How far the engine's tables reach."""
+    cursor.execute(f"create table if not exists {_KNOWN} (marks text)")
+    cursor.execute(f"select marks from {_KNOWN}")
+    kept = cursor.fetchall()
+    return Marks.from_json(kept[0][0]) if kept else Marks()
 
 
 def _name_types(cursor: Any) -> None:
@@ -166,8 +178,19 @@ def _name_types(cursor: Any) -> None:
         cursor.execute(f"create domain {_OWN}.double as double precision")
 
 
-def _create(cursor: Any, table: SourceTable) -> None:
-    columns = ", ".join(f'"{name}" {_OUT.get(kind, kind.lower())}' for name, kind in table.columns.items())
+def _collation(cursor: Any) -> str:
+    """Text is ordered by its characters' numbers, as DuckDB does, and letters of all languages have a lower case."""
+    cursor.execute(
+        "select collname from pg_collation where collname in ('pg_c_utf8', 'C.utf8', 'C.UTF-8') "
+        "and collencoding in (-1, (select encoding from pg_database where datname = current_database())) order by collname desc limit 1"
+    )
+    found = cursor.fetchall()
+    return str(found[0][0]) if found else "C"
+
+
+def _create(cursor: Any, table: SourceTable, collation: str) -> None:
+    types = _OUT | {"VARCHAR": f'text collate "{collation}"'}
+    columns = ", ".join(f'"{name}" {types.get(kind, kind.lower())}' for name, kind in table.columns.items())
     # The models' views hang on it; the build that follows makes them again.
     cursor.execute(f"drop table if exists {table.full_name} cascade")
     cursor.execute(f"create table {table.full_name} ({columns})")
@@ -179,7 +202,11 @@ def _bring(workbench: duckdb.DuckDBPyConnection, cursor: Any, table: SourceTable
         return 0
     if change.whole:
         cursor.execute(f"truncate {table.full_name}")
-    reader = workbench.sql(f"select * from {table.full_name} {change.condition}").to_arrow_reader(_BATCH)
+    # PostgreSQL's text cannot hold a zero byte.
+    columns = ", ".join(
+        f'replace("{name}", chr(0), \'\') as "{name}"' if kind == "VARCHAR" else f'"{name}"' for name, kind in table.columns.items()
+    )
+    reader = workbench.sql(f"select {columns} from {table.full_name} {change.condition}").to_arrow_reader(_BATCH)
     if change.whole or not table.key:
         index = f"{table.name}_by_key"
         cursor.execute(f"drop index if exists {table.schema}.{index}")

@@ -12,7 +12,7 @@ select
     orders.ordered_at,
     cast(orders.ordered_at as date) as ordered_on,
     case
-        when currency_rates.rate is null then orders.total - orders.refunded
+        when currency_rates.rate is null then cast(orders.total - orders.refunded as {{ type_money() }})
         else cast((orders.total - orders.refunded) * currency_rates.rate as {{ type_money() }})
     end as net_value,
     orders.coupon_code,
