@@ -40,6 +40,7 @@ def sections(figures: Figures) -> list[Section]:
         _steps(figures),
         _sent(figures),
         _ads(figures),
+        _lift(figures),
         _win_back(figures),
     ]
 
@@ -193,6 +194,10 @@ def _ads(figures: Figures) -> Section:
             ),
         ),
     )
+
+
+def _lift(figures: Figures) -> Section:
+    return Section(title="Really won back", text=f"{wording.lift(figures.lift)} {wording.WHAT_INCREMENTAL_MEANS}", chart=None, tables=())
 
 
 def _win_back(figures: Figures) -> Section:
