@@ -201,7 +201,7 @@ nothing. The ledger takes items in lots of a thousand, two commits on disk for e
 ### A large activation
 
 Half of the actions are push messages, half additions to an ad audience; the destination is in the same process and takes everything.
-DuckDB has 512 MB of memory.
+DuckDB has 256 MB of memory, which both sizes fill.
 
 {activation}
 

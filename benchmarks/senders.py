@@ -339,7 +339,7 @@ def activation(_: str, size: int, __: Provider) -> dict[str, Any]:
     customers = size // 2
     phases: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory(prefix="winback-bench-") as folder:
-        with day(Path(folder), customers, "push", with_ads=True, memory_limit="512MB") as made:
+        with day(Path(folder), customers, "push", with_ads=True, memory_limit="256MB") as made:
             rendering = Rendering()
             with Watch() as planning:
                 plan = make_plan(made.settings, made.warehouse, made.ledger, AS_OF)
