@@ -129,6 +129,11 @@ def test_the_message_says_what_and_for_how_long() -> None:
     }
 
 
+def test_what_is_empty_is_left_out() -> None:
+    body = send(Reply(200, SENT), subject="", data={"url": ""})[1][0].json()["message"]
+    assert (body["notification"], body["data"]) == ({"body": "Secrettext1 in plain"}, {"message_id": f"{1:032x}"})
+
+
 def test_installation_ids_are_addressed_as_such() -> None:
     with LocalProvider(lambda _: Reply(200, SENT)) as provider:
         destination = build(provider.base_url, target="fid", validate_only=True)

@@ -158,6 +158,8 @@ def test_adding_names_consent_and_terms() -> None:
 def test_consent_that_was_not_asked_for_is_not_claimed() -> None:
     _, requests = change(answer, ad_user_data="denied", ad_personalization="unspecified")
     assert requests[0].json()["consent"] == {"adUserData": "CONSENT_DENIED"}
+    _, requests = change(answer, ad_user_data="unspecified", ad_personalization="unspecified")
+    assert "consent" not in requests[0].json()
 
 
 def test_removing_needs_neither() -> None:

@@ -253,7 +253,7 @@ def test_removing_keeps_what_it_has_found_when_klaviyo_throttles() -> None:
     ("path", "reply", "expected"),
     [
         ("/api/profile-import", Reply(400, {}), "rejected rejected rejected"),
-        ("/api/lists/VRgFBd/relationships/profiles", Reply(behaviour="never_answer"), "unknown unknown unknown"),
+        ("/api/lists/VRgFBd/relationships/profiles", Reply(200, b"{}", behaviour="reset_mid_answer"), "unknown unknown unknown"),
         ("/api/lists/VRgFBd/relationships/profiles", Reply(200, b"<html>"), "unknown unknown unknown"),
     ],
 )
@@ -262,7 +262,7 @@ def test_removals_that_fail(path: str, reply: Reply, expected: str) -> None:
     assert " ".join(one.outcome.value for one in results) == expected
 
 
-@pytest.mark.parametrize("reply", [Reply(200, b"<html>"), Reply(behaviour="never_answer"), Reply(429, {})])
+@pytest.mark.parametrize("reply", [Reply(200, b"<html>"), Reply(200, b"{}", behaviour="reset_mid_answer"), Reply(429, {})])
 def test_ids_that_cannot_be_found_out_now_change_nothing(reply: Reply) -> None:
     with pytest.raises(RetryLater):
         change(reply, REMOVALS)
@@ -345,6 +345,16 @@ def test_a_task_is_an_event_that_is_recorded_once() -> None:
     assert first["metric"]["data"]["attributes"] == {"name": "Winback task"}
     assert first["properties"]["call"] == "yes"
     assert first["properties"]["program"] == "long-silent"
+
+
+def test_what_a_task_does_not_have_is_left_out() -> None:
+    with LocalProvider(answer) as provider:
+        destination = by_customer_id(provider.base_url)
+        destination.send([dataclasses.replace(TASKS[0], html="", subject="", data={"hint": ""})], NOW)
+        destination.close()
+    properties = provider.requests[0].json()["data"]["attributes"]["properties"]
+    assert properties["$extra"] == {"text": "Secrettext1 in plain"}
+    assert not {"title", "hint"} & properties.keys()
 
 
 def test_tasks_need_customer_ids_at_klaviyo() -> None:

@@ -100,6 +100,12 @@ def test_the_message_names_one_subscription_and_may_be_repeated() -> None:
     assert provider.requests[0].headers["authorization"] == f"Bearer {KEY}"
 
 
+def test_what_is_empty_is_left_out() -> None:
+    body = send(Reply(200, SENT), subject="", data={"url": ""})[1][0].json()
+    assert body["data"] == {"message_id": f"{1:032x}"}
+    assert "headings" not in body
+
+
 def test_the_idempotency_key_stays_the_same_over_releases() -> None:
     _, requests = send(Reply(200, SENT))
     assert requests[0].json()["idempotency_key"] == "a91f31ac-014a-5d63-92c4-b6d50f8052df"

@@ -215,7 +215,7 @@ def test_a_refused_sender_stops_instead_of_rejecting_everybody() -> None:
     [
         (Reply(429, b"", {"Retry-After": "9"}), "deferred"),
         (Reply(401), "deferred"),
-        (Reply(behaviour="never_answer"), "unknown"),
+        (Reply(202, b"", behaviour="reset_mid_answer"), "unknown"),
         (refusal("content"), "rejected"),
     ],
 )

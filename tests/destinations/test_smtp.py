@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.destinations.conformance.mail_server import PASSWORD, USER, Behaviour, MailServer, ca_file
 from tests.destinations.conformance.server import Captured, Reply, closed_port
-from tests.destinations.conformance.suite import NOW, TIMEOUT, Conformance, Entry, Situation, messages
+from tests.destinations.conformance.suite import IMPATIENT, NOW, TIMEOUT, Conformance, Entry, Situation, messages
 from winback.destinations.base import Channel, Message, Outcome, Result
 from winback.destinations.config import Context, Sender
 from winback.destinations.smtp import Config, Smtp, build
@@ -45,8 +45,7 @@ BEHAVIOURS = {
 
 def open_smtp(port: int, **keys: Any) -> Smtp:
     keys = {"username_env": "SMTP_USERNAME", "password_env": "SMTP_PASSWORD", "ca_file": ca_file(), **keys}
-    # Long, so that a busy machine does not look like a silent server.
-    return build(Config(host="127.0.0.1", port=port, **{"timeout_seconds": 30.0, **keys}), Context({**ENVIRONMENT, **DKIM()}, SENDER))
+    return build(Config(host="127.0.0.1", port=port, **{"timeout_seconds": TIMEOUT, **keys}), Context({**ENVIRONMENT, **DKIM()}, SENDER))
 
 
 class TestSmtpConforms(Conformance):
@@ -72,14 +71,15 @@ class TestSmtpConforms(Conformance):
         contract=None,
     )
 
-    def play(self, situation: Situation) -> tuple[str, str, list[Captured]]:
+    @contextmanager
+    def opened_in(self, situation: Situation) -> Iterator[tuple[Any, list[Captured]]]:
         if situation.name == "connection_refused":
-            return *self.hand_over(open_smtp(closed_port()), self.items(situation)), []
+            yield open_smtp(closed_port()), []
+            return
         with MailServer(BEHAVIOURS[situation.name]) as server:
-            destination = open_smtp(server.port, **({"timeout_seconds": TIMEOUT} if situation.name == "timeout_after_send" else {}))
-            observed, told = self.hand_over(destination, self.items(situation))
+            destination = open_smtp(server.port, **({"timeout_seconds": IMPATIENT} if situation.name == "timeout_after_send" else {}))
+            yield destination, []
             destination.close()
-        return observed, told, []
 
     def test_check_says_what_it_can_do(self, caplog: pytest.LogCaptureFixture) -> None:
         with MailServer() as server:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 from collections.abc import Callable
 from typing import Any
@@ -60,7 +61,7 @@ class TestTwilioConforms(Conformance):
             "expired_credentials": "stop",
             "malformed_answer": "unknown",
         },
-        secrets=[TOKEN, ACCOUNT],
+        secrets=[TOKEN, ACCOUNT, base64.b64encode(f"{ACCOUNT}:{TOKEN}".encode()).decode()],
         contract="twilio/messages.openapi.json",
         breakages={
             f"POST {LIST}": with_form(lambda form: form.pop("To")),

@@ -132,7 +132,7 @@ class Fcm:
         """
         if not message.to:
             raise RejectItem("fcm: no push token")
-        data = {**message.data, "message_id": message.message_id}
+        data = {**{key: value for key, value in message.data.items() if value}, "message_id": message.message_id}
         reserved = sorted(key for key in data if _RESERVED.fullmatch(key))
         if reserved:
             raise RejectItem(f"fcm: data key {reserved[0]!r} is reserved")

@@ -206,8 +206,10 @@ class GoogleDataManager:
             "encoding": "HEX",
         }
         if changes[0].operation is AudienceOperation.ADD:
-            consent = {"adUserData": config.ad_user_data, "adPersonalization": config.ad_personalization}
-            body["consent"] = {key: f"CONSENT_{value.upper()}" for key, value in consent.items() if value != "unspecified"}
+            answers = {"adUserData": config.ad_user_data, "adPersonalization": config.ad_personalization}
+            consent = {key: f"CONSENT_{value.upper()}" for key, value in answers.items() if value != "unspecified"}
+            if consent:
+                body["consent"] = consent
             body["termsOfService"] = {"customerMatchTermsOfServiceStatus": "ACCEPTED"}
         return body
 

@@ -297,8 +297,9 @@ class Klaviyo:
             "title": message.subject,
             **message.data,
             # Klaviyo does not segment by what is below $extra.
-            "$extra": {"text": message.text, "html": message.html},
+            "$extra": {key: text for key, text in (("text", message.text), ("html", message.html)) if text},
         }
+        properties = {key: value for key, value in properties.items() if value not in ("", {})}
         data = {
             "type": "event",
             "attributes": {

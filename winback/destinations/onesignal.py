@@ -123,7 +123,7 @@ class OneSignal:
             raise RejectItem("onesignal: no push token")
         if not message.text:
             raise RejectItem("onesignal: a push message needs a text")
-        data = {**message.data, "message_id": message.message_id}
+        data = {**{key: value for key, value in message.data.items() if value}, "message_id": message.message_id}
         size = len(json.dumps(data, ensure_ascii=False).encode())
         if size > LARGEST_DATA:
             raise RejectItem(f"onesignal: data has {size} bytes; {LARGEST_DATA} are allowed")

@@ -21,6 +21,7 @@ from openapi_core.exceptions import OpenAPIError
 from werkzeug.datastructures import Headers, ImmutableMultiDict
 
 from tests.destinations.conformance.server import Captured
+from tests.destinations.conformance.unwritten import complaints
 
 PROJECT = Path(__file__).resolve().parents[3]
 
@@ -99,7 +100,7 @@ def _strictly(node: Any) -> None:
 
 
 def validate(contract: str, captured: Captured) -> None:
-    """Hold one request against a contract such as `twilio/messages.openapi.json`.
+    """Hold one request against a contract such as `twilio/messages.openapi.json`, and against what the contract leaves out.
 
     Raises
     ------
@@ -115,6 +116,9 @@ def validate(contract: str, captured: Captured) -> None:
         api.validate_request(request)
     except OpenAPIError as problem:
         raise BrokenContract(_reasons(problem)) from None
+    found = complaints(contract, captured)
+    if found:
+        raise BrokenContract("\n".join(found))
 
 
 def _reasons(problem: BaseException) -> str:

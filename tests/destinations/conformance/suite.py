@@ -3,7 +3,7 @@
 A destination's test subclasses `Conformance`, gives an `Entry` and so says what must come of every situation of cases/. An outcome is
 written as the results of the items ("accepted, rejected, accepted") or as what is raised: "retry later", "retry later after 7",
 "stop", "batch refused".  Whatever happens, every request must keep to the provider's contract, and no address, token or text may
-show in a reason, an error or a log.
+show in a reason, an error or a log, nor in what a dispatch records. The provider quotes what it was sent in whatever it answers.
 """
 
 from __future__ import annotations
@@ -11,24 +11,37 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
+from random import Random
 from typing import Any, ClassVar
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 import pytest
 import yaml
 
+from tests.delivery.conftest import NOON, Shop, identity
 from tests.destinations.conformance import contracts
 from tests.destinations.conformance.server import Captured, LocalProvider, Reply, closed_port
+from winback.alerts import watch
+from winback.day import SendingReport
+from winback.delivery import dispatch
+from winback.delivery.queue import Item
+from winback.destinations import PLATFORMS, Destinations
 from winback.destinations.base import AudienceChange, AudienceOperation, Channel, Message, Result
-from winback.errors import InDoubt, RejectItem, RetryLater, StopRun
+from winback.errors import InDoubt, RejectItem, RetryLater, StopRun, WinbackError
+from winback.ledger.tables import metadata
+from winback.watching import LANES, lane_check
 
 NOW = datetime(2026, 3, 2, 10, 0, 0)
-TIMEOUT = 0.2
-"""Seconds that a destination under test waits for an answer."""
+TIMEOUT = 30.0
+"""Seconds that a destination under test waits for an answer. Long, so that a busy machine does not look like a silent provider."""
+IMPATIENT = 0.2
+"""The same before a provider that never answers."""
 
 CASES = Path(__file__).parent / "cases"
 NOT_APPLICABLE = "not applicable: one item a request"
@@ -134,6 +147,67 @@ class Conformance:
     def test_every_situation_is_stated(self) -> None:
         assert set(self.entry.expected) == {situation.name for situation in situations()}
 
+    def test_nothing_private_is_recorded(self, shop: Shop, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
+        """Dispatched under one situation after the other, then asked about: ledger, report, checks, alerts, logs and errors."""
+        caplog.set_level(logging.DEBUG)
+        report, told, claimed = SendingReport(), [], 0
+        renderer = Renderer()
+        # Last what makes an address unusable: nobody would be written to after it.
+        ordered = sorted(situations(), key=lambda one: one.name == "bad_item")
+        for number, situation in enumerate([*ordered, ordered[0]]):
+            with self.opened_in(situation) as (destination, _):
+                if number < len(ordered):
+                    self.queue(shop, destination, situation, number, renderer)
+                places = Destinations(dict.fromkeys(Channel, destination), dict.fromkeys(PLATFORMS, destination))
+                # Seconds apart, and in the end so late that everything is tried again, or asked about.
+                now = NOON + (timedelta(seconds=number) if number < len(ordered) else timedelta(hours=11))
+                done = dispatch(shop.settings, shop.warehouse, shop.ledger, places, now, renderer=renderer, chance=Random(7))
+                report.add(done)
+                claimed += done.claimed
+                told.append(self.complaint_of_check(destination))
+        watched = watch(shop.settings, shop.ledger, shop.warehouse, after=0, stopped=report.stopped, now=NOON, environment={})
+        told += [repr(report), json.dumps(report.metadata()), repr(watched)]
+        told += [repr(lane_check(lane, watched.lanes, watched.conditions)) for lane in LANES]
+        for table in metadata.tables:
+            rows = shop.ledger.rows(table)
+            # Hashes of whom an audience holds are what its members are removed by.
+            told += [repr({key: value for key, value in row.items() if key != "identifiers"}) for row in rows]
+        assert claimed >= len(situations()), "hardly anything was handed over"
+        assert sum(map(len, report.reasons.values())) >= 5, "hardly anything went wrong"
+        self.nothing_private("\n".join(told) + caplog.text + "".join(capfd.readouterr()))
+
+    def queue(self, shop: Shop, destination: Any, situation: Situation, number: int, renderer: Renderer) -> None:
+        """Customers with the items' addresses, and in the ledger what is due to them."""
+        for position, item in enumerate(self.items(situation)):
+            person = f"{situation.name}-{position}"
+            if isinstance(item, Message):
+                shop.customer(person, email=item.to, phone=item.to, push_token=item.to, first_name="Secretname")
+                renderer.messages[shop.message(person, item.channel, step_no=number + 1)] = item
+                continue
+            contact = {} if item.contact is None else {"email": item.contact.email, "phone": item.contact.phone}
+            shop.customer(person, first_name="Secretname", **contact)
+            platform = next(platform for platform, name in PLATFORMS.items() if name == destination.name)
+            change = {
+                "change_id": identity(platform, person),
+                "platform": platform,
+                "audience": item.audience,
+                "program": "lapsing",
+                "customer_id": person,
+                "operation": item.operation.value,
+                "identifiers": json.dumps(item.identifiers),
+                "as_of": NOON - timedelta(hours=12),
+                "recorded_at": NOON,
+            }
+            shop.ledger.record("audience_changes", [change])
+
+    @staticmethod
+    def complaint_of_check(destination: Any) -> str:
+        try:
+            said: str = destination.check()
+        except (WinbackError, RetryLater, RejectItem, InDoubt) as problem:
+            return _all_of(problem)
+        return said
+
     def test_check_says_what_it_can_do(self, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.DEBUG)
         with LocalProvider(self._answering(self.entry.success)) as provider:
@@ -170,21 +244,28 @@ class Conformance:
         if self.entry.contract is not None:
             assert {self.entry.operation(one) for one in self.captured()} == set(self.entry.breakages)
 
-    # What follows is the HTTP way of playing a situation; a destination with another protocol overrides `play`.
-
     def play(self, situation: Situation) -> tuple[str, str, list[Captured]]:
         """Hand the situation's items over: the outcome, everything that was said, and the requests."""
-        items = self.items(situation)
+        with self.opened_in(situation) as (destination, requests):
+            observed, told = self.hand_over(destination, self.items(situation))
+        return observed, told, requests
+
+    # What follows is the HTTP way into a situation; a destination with another protocol overrides it.
+
+    @contextmanager
+    def opened_in(self, situation: Situation) -> Iterator[tuple[Any, list[Captured]]]:
+        """The destination before a provider in this situation, and the requests that arrive there."""
         if situation.reply["behaviour"] == "connection_refused":
             destination = self.entry.build(f"http://127.0.0.1:{closed_port()}")
-            observed, told = self.hand_over(destination, items)
+            yield destination, []
             destination.close()
-            return observed, told, []
+            return
         with LocalProvider(self._in_situation(situation)) as provider:
             destination = self.entry.build(provider.base_url)
-            observed, told = self.hand_over(destination, items)
+            if situation.reply["behaviour"] == "never_answer":
+                destination._client._timeout = (TIMEOUT, IMPATIENT)
+            yield destination, provider.requests
             destination.close()
-        return observed, told, provider.requests
 
     def items(self, situation: Situation) -> Sequence[Any]:
         return self.entry.items[: min(situation.items, self.batch_size())]
@@ -200,20 +281,21 @@ class Conformance:
         try:
             results: list[Result] = send(items, NOW)
         except RetryLater as later:
-            return "retry later" + ("" if later.after is None else f" after {later.after:g}"), repr(later) + later.reason
+            return "retry later" + ("" if later.after is None else f" after {later.after:g}"), later.reason + _all_of(later)
         except RejectItem as refused:
-            return "batch refused", repr(refused) + refused.reason
+            return "batch refused", refused.reason + _all_of(refused)
         except StopRun as stop:
-            return "stop", repr(stop)
+            return "stop", _all_of(stop)
         except InDoubt as doubt:
             pytest.fail(f"InDoubt must become `unknown` results: {doubt}")
         assert len(results) == len(items), "one result per item"
         return ", ".join(result.outcome.value for result in results), " ".join(repr(result) for result in results)
 
     def nothing_private(self, told: str) -> None:
-        private = [*self.entry.secrets, *self.entry.private, "Secrettext", "Secretsubject", "Secretlink"]
+        private = [*self.entry.secrets, *self.entry.private, "Secrettext", "Secretsubject", "Secretlink", "Secretname"]
         for item in self.entry.items:
             private += [item.to] if isinstance(item, Message) else [value for _, value in item.identifiers]
+        private += [quote(value) for value in private] + [value.removeprefix("+") for value in private]
         assert not [value for value in private if value in told]
 
     def captured(self) -> list[Captured]:
@@ -237,8 +319,8 @@ class Conformance:
                 return happy(captured)
             reply = self._answering(own)(captured) if own is not None else happy(captured)
             generic = {key: value for key, value in situation.reply.items() if key in {"status", "body", "headers"}}
-            if own is None and generic:
-                reply = dataclasses.replace(reply, **generic)
+            if own is None and "body" in generic:
+                reply = dataclasses.replace(reply, **{**generic, "body": _quoting(generic["body"], captured)})
             behaviour = situation.reply["behaviour"]
             return dataclasses.replace(reply, behaviour=behaviour) if own is None else reply
 
@@ -247,6 +329,27 @@ class Conformance:
     @staticmethod
     def _answering(given: Answering) -> Callable[[Captured], Reply]:
         return given if callable(given) else lambda _: given
+
+
+@dataclass(frozen=True, slots=True)
+class Renderer:
+    """Gives each message of the ledger (by its id) the contents of an item of the suite."""
+
+    messages: dict[str, Message] = field(default_factory=dict)
+
+    def render(self, item: Item) -> Message:
+        return dataclasses.replace(self.messages[item.item_id], message_id=item.item_id, customer_id=item.row["customer_id"])
+
+
+def _all_of(problem: BaseException) -> str:
+    """An error as Dagster and Python show it: with what it came from."""
+    return repr(problem) + "".join(traceback.format_exception(problem))
+
+
+def _quoting(body: str, captured: Captured) -> str:
+    """The body of an answer that quotes the request: providers' own words do."""
+    quoted = f"{captured.target} {captured.body.decode('latin-1')} {' '.join(captured.headers.values())}"
+    return json.dumps({"message": quoted, "detail": quoted}) if body == "{}" else body + quoted
 
 
 def with_json(change: Callable[[Any], Any]) -> Callable[[Captured], Captured]:
