@@ -25,9 +25,16 @@ def world_with_everything(home: Path, parsed: Path) -> World:
     with world.open() as connection:
         for table, rows in raw_tables(_histories(), random.Random(1)).items():
             building.insert(connection, "raw", table, rows)
-    for number, name in enumerate(ODD_NAMES):
-        world.customer(name, ordered=(-90 - number, -200))
-    world.program("plain", holdout_percent=50.0, holdout_below="80000000", lists=["klaviyo"], ad_audiences=["meta", "google"])
+    for number, name in enumerate((*ODD_NAMES, *(f"n{number}" for number in range(40)))):
+        world.customer(name, ordered=(-61 - 14 * number, -800))
+    world.program(
+        "plain",
+        holdout_percent=50.0,
+        holdout_below="80000000",
+        lists=["klaviyo"],
+        ad_audiences=["meta", "google"],
+        steps=[{"day": day, "send": f"step_{day}", "channels": ["email", "sms"]} for day in range(LAST_DAY + 2)],
+    )
     world.program("weekly", audience="past_own_cycle", cadence="weekly", weekday=1, max_per_day=5, priority=3)
     world.program(
         "tasks", audience="customer_not_active", steps=[{"day": 0, "task": "call"}, {"day": 1, "send": "x", "channels": ["sms", "push"]}]

@@ -81,3 +81,15 @@ def test_no_rights(postgres_url: str, shop: Shop) -> None:
     postgres_reached(postgres_url).engine.hand_over(shop.connection)
     with pytest.raises(BadConfig, match=r"WINBACK_ENGINE_URL: PostgreSQL refuses: .*permission denied"):
         Postgres(stranger).hand_over(shop.connection)
+
+
+def test_text_is_ordered_and_lowered_as_in_the_workbench(postgres_url: str, shop: Shop) -> None:
+    """Whatever the locale of the database: ties are broken by ids, and statuses compare in lower case."""
+    shop.put_needed()
+    shop.land()
+    shop.connection.execute("insert into ledger.messages select 1, unnest(['a', 'B', '_', 'Ä']), null")
+    postgres_reached(postgres_url).engine.hand_over(shop.connection)
+    query = "select message_id, lower(message_id) from ledger.messages order by message_id"
+    expected = shop.ask(query)
+    with psycopg.connect(postgres_url) as connection:
+        assert connection.execute(query).fetchall() == expected == [("B", "b"), ("_", "_"), ("a", "a"), ("Ä", "ä")]
