@@ -23,10 +23,10 @@
 {%- endmacro %}
 
 {# Two-sided p-value of a standard normal `z`: erfc(|z| / sqrt 2), by a Chebyshev fit (degree 12) of log(erfc(x) exp(x^2) / t) over
-   t = 2 / (2 + x). Relative error below 1e-8 for |z| up to 36. #}
+   t = 2 / (2 + x). Relative error below 1e-8 for |z| up to 36. Null for null. #}
 {% macro two_sided_p_value(z) -%}
-    {#- Beyond 36 standard errors the value is below 1e-280, which PostgreSQL would refuse to compute. -#}
-    {%- set x = "(least(abs(" ~ z ~ "), 36.0) / 1.4142135623730951)" -%}
+    {#- Beyond 36 standard errors the value is below 1e-280, which PostgreSQL would refuse to compute. `least` would pass over a null. -#}
+    {%- set x = "(case when abs(" ~ z ~ ") < 36.0 then abs(" ~ z ~ ") when " ~ z ~ " is not null then 36.0 end / 1.4142135623730951)" -%}
     {%- set t = "(2.0 / (2.0 + " ~ x ~ "))" -%}
     {{ t }} * exp(-{{ x }} * {{ x }} + {{ polynomial(t, [
         -1.265512113085, 0.9999975743284, 0.3751242218315, 0.08071500952789, -0.05697264616163, -0.3335187855267, 0.6923985169409,

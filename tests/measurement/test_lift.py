@@ -155,7 +155,7 @@ def test_arms_of_the_wrong_size_are_told(home: Path) -> None:
         connection.execute("delete from programs.versions")
         connection.execute(
             """insert into programs.versions (program, version, is_draft, holdout_percent)
-            values ('fair', 1, false, 50), ('unfair', 1, false, 50)"""
+            values ('fair', 1, false, 50), ('unfair', 1, false, 50), ('nobody', 1, false, 0), ('nobody_but_some', 1, false, 0)"""
         )
     found = by_version(
         compared(
@@ -164,18 +164,22 @@ def test_arms_of_the_wrong_size_are_told(home: Path) -> None:
                 [
                     stratum("fair", 1, (90, 6, 1.0), (110, 11, 1.0)),
                     stratum("unfair", 1, (60, 6, 1.0), (140, 14, 1.0), holdout_first_entries=150, holdout_journeys=170),
+                    stratum("nobody", 1, (60, 6, 1.0), (0, 0, 0.0)),
+                    stratum("nobody_but_some", 1, (60, 6, 1.0), (5, 1, 1.0)),
                 ]
             ),
         )
     )
 
-    fair, unfair = found
+    fair, nobody, nobody_but_some, unfair = found
     assert fair["sample_ratio_p_value"] == pytest.approx(stats.chisquare([90, 110]).pvalue)
     assert fair["sample_ratio_ok"]
     assert unfair["sample_ratio_p_value"] == pytest.approx(stats.chisquare([60, 150]).pvalue), "immature entries count too"
     assert not unfair["sample_ratio_ok"]
     assert (unfair["sample_ratio_expected_percent"], unfair["sample_ratio_actual_percent"]) == pytest.approx((50, 100 * 150 / 210))
     assert (unfair["holdout_immature"], unfair["is_mature"]) == (10, False)
+    assert (nobody["sample_ratio_p_value"], nobody["sample_ratio_ok"]) == (None, True), "without luck in it there is nothing to test"
+    assert (nobody_but_some["sample_ratio_p_value"], nobody_but_some["sample_ratio_ok"]) == (None, False)
 
 
 def test_profit_takes_off_what_was_spent_and_given_away(home: Path) -> None:

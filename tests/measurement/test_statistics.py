@@ -52,6 +52,7 @@ def test_p_values_of_any_size(macros: Any) -> None:
 
     assert np.max(np.abs(found / (2 * stats.norm.sf(np.abs(z))) - 1)) < 1e-8
     assert computed(macros.two_sided_p_value("z"), z=[1e6])[0] < 1e-200
+    assert np.isnan(computed(macros.two_sided_p_value("nullif(z, 0)"), z=[0])[0]), "least() passes over a null"
 
 
 def test_wilson_bounds(macros: Any) -> None:

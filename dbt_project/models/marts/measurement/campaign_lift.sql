@@ -261,5 +261,8 @@ select
     100.0 * held_out_expected / nullif(first_entries, 0) as sample_ratio_expected_percent,
     100.0 * held_out / nullif(first_entries, 0) as sample_ratio_actual_percent,
     sample_ratio_p_value,
-    coalesce(sample_ratio_p_value >= {{ var('sample_ratio_alert_below') }}, true) as sample_ratio_ok
+    -- Where everybody or nobody is to be held out, no luck is in the sizes: one customer in the wrong arm is too many.
+    coalesce(
+        sample_ratio_p_value >= {{ var('sample_ratio_alert_below') }}, abs(held_out - held_out_expected) < 0.5, true
+    ) as sample_ratio_ok
 from bounded
