@@ -79,7 +79,7 @@ select
     {%- for channel in channels %},
     max(case when channel = '{{ channel }}' then unsubscribed_at end) as {{ channel }}_unsubscribed_at,
     max(case when channel = '{{ channel }}' then complained_at end) as {{ channel }}_complained_at,
-    bool_or(channel = '{{ channel }}' and is_bouncing) as {{ channel }}_is_bouncing
+    {{ dbt.bool_or("channel = '" ~ channel ~ "' and is_bouncing") }} as {{ channel }}_is_bouncing
     {% endfor %} -- noqa: LT02
 from facts
 group by customer_id

@@ -60,7 +60,7 @@ by_customer as (
 select
     customer_id
     {%- for channel in channels %},
-    bool_or(channel in ('all', '{{ channel }}')) as {{ channel }}_is_suppressed
+    {{ dbt.bool_or("channel in ('all', '" ~ channel ~ "')") }} as {{ channel }}_is_suppressed
     {% endfor %} -- noqa: LT02
 from by_customer
 group by customer_id

@@ -13,8 +13,8 @@ steps as (
 progress as (
     select
         enrolments.enrolment_id,
-        count(*) filter (where resolved.is_resolved) as steps_done,
-        bool_or(not resolved.is_resolved) as is_waiting,
+        count(case when resolved.is_resolved then 1 end) as steps_done,
+        {{ dbt.bool_or("not resolved.is_resolved") }} as is_waiting,
         max(resolved.done_on) as last_done_on,
         -- A step that was done late moves everything after it: the distances between steps are kept, never caught up.
         max({{ days_after('resolved.done_on', '-coalesce(steps.day, 0)') }}) as moved_to

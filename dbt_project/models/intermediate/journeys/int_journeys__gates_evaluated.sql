@@ -170,7 +170,7 @@ evaluated as (
         *,
         case
             when max_per_day is not null
-                then row_number() over (partition by program order by lifetime_value desc nulls last, customer_id asc)
+                then cast(row_number() over (partition by program order by lifetime_value desc nulls last, customer_id asc) as bigint)
         end as value_rank
     from prioritised
     where {{ passes_gates_before('daily_cap') }}
@@ -179,7 +179,7 @@ evaluated as (
 
     select
         *,
-        null as value_rank
+        cast(null as bigint) as value_rank
     from prioritised
     where not ({{ passes_gates_before('daily_cap') }})
 ),

@@ -18,7 +18,7 @@ with counted as (
         cast(sum(attributed_revenue) as {{ type_money() }}) as attributed_revenue,
         max(window_days) as window_days,
         cast(max(window_closes_at) as date) as window_closes_on,
-        bool_and(is_mature) as is_mature
+        not {{ dbt.bool_or("not is_mature") }} as is_mature
     from {{ ref('fct_enrolments') }}
     group by program, version, brand, cohort_week, arm
 )

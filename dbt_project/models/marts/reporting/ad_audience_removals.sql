@@ -58,7 +58,7 @@ removed as (
         bought.customer_id,
         bought.added_at,
         min(changes.as_of) as asked_at,
-        min(changes.answered_at) filter (where changes.outcome = 'accepted') as removed_at
+        min(case when changes.outcome = 'accepted' then changes.answered_at end) as removed_at
     from bought
     inner join changes
         on
