@@ -60,6 +60,7 @@ def _say(value: Any) -> str:
 
 def _show(told: Explanation, console: Console) -> None:
     from rich.markup import escape
+    from rich.padding import Padding
     from rich.table import Table
 
     console.print(f"\n[bold]Customer {escape(told.customer_id)}[/] as of {told.as_of:%Y-%m-%d %H:%M} UTC")
@@ -93,8 +94,12 @@ def _show(told: Explanation, console: Console) -> None:
         ("Suppressions", told.refusals),
     ):
         if rows:
-            shown = [name for name in rows[0] if not name.endswith("_id")]
-            table = Table(*(name.replace("_", " ") for name in shown), title=title, title_justify="left")
+            console.print(f"\n[bold]{title}[/]")
             for row in rows:
-                table.add_row(*["" if row[name] is None else escape(_say(row[name])) for name in shown])
-            console.print(table)
+                known = [
+                    (name.replace("_", " "), _say(value)) for name, value in row.items() if value is not None and not name.endswith("_id")
+                ]
+                (_, first), *others = known
+                console.print(
+                    Padding(f"[bold]{escape(first)}[/]: " + escape(", ".join(f"{name} {said}" for name, said in others)), (0, 0, 0, 2))
+                )

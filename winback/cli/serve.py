@@ -23,6 +23,7 @@ def serve(
 ) -> None:
     """Open the Dagster UI (assets, checks, runs, schedules, the daily report), the dashboard of what was won back, and the receiver."""
     from winback.cli.beside import start_beside
+    from winback.errors import WinbackError
     from winback.home import prepare_home
     from winback.settings import PROJECT_ROOT, load_settings
 
@@ -30,7 +31,11 @@ def serve(
     prepare_home(settings.root)
     environment = os.environ | settings.dagster_environment()
     # Two servers on a fresh Dagster home would each create its database: make it once, first.
-    subprocess.run([sys.executable, "-m", "dagster", "instance", "migrate"], env=environment, check=True, stdout=subprocess.DEVNULL)
+    made = subprocess.run(
+        [sys.executable, "-m", "dagster", "instance", "migrate"], env=environment, check=False, capture_output=True, text=True
+    )
+    if made.returncode != 0:
+        raise WinbackError(f"Dagster's home {settings.dagster_home} cannot be made or brought up to date:\n{made.stderr.strip()[-2000:]}")
     if dashboard_port:
         start_beside(environment, "dashboard", "--no-browser", "--port", str(dashboard_port))
     if listen_port:
