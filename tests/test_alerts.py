@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 from tests.delivery.conftest import AS_OF, NOON, SCHEMA, PlainRenderer, Shop, any_ledger, empty_ledger, postgres_server, postgres_url, shop
 from tests.destinations.conformance.mail_server import PASSWORD, USER, MailServer, ca_file
 from tests.destinations.conformance.server import LocalProvider, Reply, closed_port
-from winback.alerts import run_failed, tell_changes, watch
+from winback.alerts import run_failed, tell_changes, watch, watch_from_outside
 from winback.day import SendingReport, dispatch_due
 from winback.delivery import dispatch
 from winback.delivery.guard import EmailHealth, resume_email
@@ -26,7 +26,7 @@ from winback.destinations.faults import Faults
 from winback.destinations.local import LocalOutbox
 from winback.ledger import Ledger, open_ledger_at
 from winback.settings import PROJECT_ROOT, Settings
-from winback.watching import LANES, Condition, Figures, Lane, judge, lane_check, last_outcome, read_figures
+from winback.watching import LANES, Condition, Figures, Lane, Waiting, judge, lane_check, last_outcome, read_figures, read_waiting
 
 __all__ = ["any_ledger", "empty_ledger", "postgres_server", "postgres_url", "shop"]
 
@@ -138,6 +138,24 @@ def test_a_destination_that_is_no_longer_used_is_no_longer_failing() -> None:
 
 def test_messages_that_nobody_has_tried_are_due() -> None:
     assert verdicts(Figures(overdue=1, in_use=USE)) == {"nothing_sent": "Nothing was sent in 24 hours, although 1 was due"}
+
+
+def test_that_nobody_is_at_work_is_told_by_whoever_is() -> None:
+    def told(**waiting: Any) -> dict[str, str | None]:
+        return verdicts(Figures(waiting=Waiting(**waiting), in_use=USE))
+
+    assert told() == {"not_tried": None}
+    assert told(messages=5, since_last_day=timedelta(hours=26)) == {"not_tried": None, "day_missing": None}
+    assert told(messages=2, changes=3, late=4, since_last_day=timedelta(days=2)) == {
+        "not_tried": "4 items are due for more than 3 hours, and nothing at all was tried meanwhile: does the schedule run?",
+        "day_missing": "The last day that was applied ended 2.0 days ago: the daily run does not run, or is stopped",
+    }
+    assert {Condition(key, "").severity for key in ("not_tried", "day_missing")} == {"error"}
+
+
+def test_what_the_ledger_alone_does_not_tell_stays_as_it_is() -> None:
+    held = ("email_paused:fading", "email_complaints:fading", "source_stale")
+    assert verdicts(Figures(email=None, in_use=USE), held) == {}
 
 
 def test_a_source_is_stale_after_the_limit_of_the_check() -> None:
@@ -391,6 +409,49 @@ def test_figures_are_read_from_the_ledger(shop: Shop) -> None:
     assert sorted(figures.in_use) == sorted(LANES)
 
 
+def queued_change(shop: Shop, customer: str, at: datetime) -> str:
+    row = {"platform": "meta", "audience": "lapsing", "program": "lapsing", "customer_id": customer, "operation": "add"}
+    shop.ledger.record("audience_changes", [{**row, "change_id": customer, "identifiers": "[]", "as_of": AS_OF, "recorded_at": at}])
+    return customer
+
+
+def test_messages_and_audience_changes_wait(shop: Shop) -> None:
+    shop.message("ann")
+    shop.message("bob", not_before=NOON + timedelta(hours=1))
+    tried = queued_change(shop, "cleo", AS_OF)
+    queued_change(shop, "dan", AS_OF)
+    queued_change(shop, "eve", NOON - timedelta(hours=1))
+    accepted = {"attempt": 1, "outcome": "accepted", "destination": "meta"}
+    shop.ledger.record("outcomes", [{**accepted, "item_id": tried, "recorded_at": NOON - timedelta(hours=4)}])
+    assert read_waiting(shop.ledger, NOON) == Waiting(1, 2, 2), "what became due an hour ago is not late"
+    assert read_figures(shop.settings, shop.ledger, shop.warehouse, after=0, stopped={}, now=NOON).overdue == 3
+    shop.ledger.record("outcomes", [{**accepted, "item_id": "another", "recorded_at": NOON - timedelta(hours=2)}])
+    assert read_waiting(shop.ledger, NOON) == Waiting(1, 2, 0), "somebody is at work"
+
+
+def test_a_dead_scheduler_is_noticed_from_outside(shop: Shop, slack: Slack) -> None:
+    """By a process that opens no warehouse: told once, and its end by the dispatch that comes at last."""
+    shop.customer("ann")
+    shop.message("ann")
+    applied = {"as_of": AS_OF, "plan_hash": "h", "counts": "{}", "run_id": "r", "recorded_at": AS_OF}
+    shop.ledger.record("applied_plans", [applied])
+
+    def held(now: datetime) -> list[str]:
+        watched = watch_from_outside(shop.settings, shop.ledger, now, environment=slack.environment)
+        return [condition.key for condition in watched.conditions]
+
+    assert held(AS_OF + timedelta(hours=2)) == [], "due, and not late"
+    assert held(NOON) == held(NOON) == ["not_tried"]
+    assert held(AS_OF + timedelta(hours=31)) == ["day_missing", "not_tried"]
+    assert len(slack.texts) == 2
+    assert "1 item is due for more than 3 hours" in slack.texts[0]
+    shop.ledger.record("applied_plans", [{**applied, "as_of": AS_OF + timedelta(days=1)}])
+    shop.order("bob", AS_OF)
+    send(shop, "", AS_OF + timedelta(hours=32), slack)
+    assert held(AS_OF + timedelta(hours=33)) == []
+    assert [text.partition("): ")[2][:5] for text in slack.texts[2:]] == ["over:"] * 2
+
+
 def test_figures_and_alerts_on_both_databases(any_ledger: Ledger, tmp_path: Path, slack: Slack) -> None:
     change = {"change_id": "c" * 32, "platform": "meta", "audience": "lapsing", "program": "lapsing", "customer_id": "ann"}
     any_ledger.record("audience_changes", [{**change, "operation": "add", "identifiers": "[]", "as_of": AS_OF, "recorded_at": AS_OF}])
@@ -403,6 +464,7 @@ def test_figures_and_alerts_on_both_databases(any_ledger: Ledger, tmp_path: Path
     assert watched.lanes == (Lane("ads:meta", "meta", {"rejected": 1}, 1, {"rejected": {"too few": 1}}),)
     assert [condition.key for condition in watched.conditions] == ["nothing_sent"]
     assert len(slack.texts) == 1
+    assert read_waiting(any_ledger, NOON) == Waiting()
 
 
 def test_a_dispatch_of_a_real_home_is_watched(tmp_path: Path, slack: Slack, monkeypatch: pytest.MonkeyPatch) -> None:

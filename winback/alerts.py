@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import md5
 from typing import Any
@@ -23,7 +23,7 @@ from winback.errors import InDoubt, RejectItem, RetryLater, WinbackError
 from winback.ledger import Ledger
 from winback.ledger.tables import alerts
 from winback.settings import Settings
-from winback.watching import Condition, Lane, judge, lanes_of, read_figures
+from winback.watching import Condition, Figures, Lane, Waiting, judge, lanes_of, last_outcome, read_figures, read_ledger_figures
 
 WEBHOOK_VARIABLE = "WINBACK_ALERT_WEBHOOK"
 EMAIL_VARIABLE = "WINBACK_ALERT_EMAIL_TO"
@@ -40,10 +40,11 @@ class NotDelivered(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """How delivery stands after a dispatch: what it did per lane and destination, and the conditions that hold now."""
+    """How delivery stands after a dispatch: what it did per lane and destination, the conditions that hold now, and what waits."""
 
     lanes: tuple[Lane, ...] = ()
     conditions: tuple[Condition, ...] = ()
+    waiting: Waiting = field(default_factory=Waiting)
 
 
 def watch(
@@ -61,6 +62,17 @@ def watch(
     `stopped`: destinations that it gave up, with the reason. `environment` holds the addresses to tell (default: this process's).
     """
     figures = read_figures(settings, ledger, warehouse, after=after, stopped=stopped, now=now)
+    return _judged(settings, ledger, figures, now, environment)
+
+
+def watch_from_outside(settings: Settings, ledger: Ledger, now: datetime, *, environment: Mapping[str, str] | None = None) -> Watched:
+    """The same without a dispatch, from the ledger alone: what a process can tell that lives when no dispatch does."""
+    figures = read_ledger_figures(settings, ledger, after=last_outcome(ledger), stopped={}, now=now)
+    # What is due is no dispatch's fault as long as none has come: if none comes, `waiting` tells it.
+    return _judged(settings, ledger, replace(figures, overdue=0), now, environment)
+
+
+def _judged(settings: Settings, ledger: Ledger, figures: Figures, now: datetime, environment: Mapping[str, str] | None) -> Watched:
     known = {key: row for key, row in _latest(ledger).items() if row["state"] == OPEN}
     verdicts = judge(
         figures, known.keys(), minimum_tried=settings.alert_minimum_tried, rejected_share=settings.alert_rejected_share
@@ -68,7 +80,7 @@ def watch(
     tell_changes(settings, ledger, verdicts, now, environment)
     held = {key: Condition(key, row["message"], lanes_of(key, figures.in_use)) for key, row in known.items() if key not in verdicts}
     held |= {key: verdict for key, verdict in verdicts.items() if verdict is not None}
-    return Watched(figures.lanes, tuple(held[key] for key in sorted(held)))
+    return Watched(figures.lanes, tuple(held[key] for key in sorted(held)), figures.waiting or Waiting())
 
 
 def tell_changes(

@@ -9,12 +9,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
+import structlog
 
 from winback.alerts import Watched, watch
 from winback.clock import utc_now
 from winback.delivery import ApplyReport, DispatchReport, Plan, apply_plan, dispatch, make_plan, read_plan, regret_sends
 from winback.destinations import open_destinations
-from winback.errors import StopRun
+from winback.errors import BadConfig, StopRun
 from winback.ledger import Ledger, open_ledger
 from winback.ledger.tables import messages, outcomes
 from winback.progress import tell
@@ -23,6 +24,7 @@ from winback.settings import Settings
 from winback.warehouse import open_warehouse
 from winback.watching import last_outcome
 
+_log = structlog.get_logger("winback.day")
 _HOUR = timedelta(hours=1)
 _DAY = timedelta(days=1)
 # How long a dispatch waits for a provider that asked for a short pause, before it leaves the rest to the next hour.
@@ -128,6 +130,8 @@ def dispatch_due(settings: Settings, now: datetime, as_of: datetime | None) -> S
         return report
     tell("sending")
     with open_ledger(settings) as ledger, open_warehouse(settings) as connection, open_destinations(settings) as destinations:
+        if as_of is None:
+            _heed_stops(settings, ledger, now)
         before = last_outcome(ledger)
         last: DispatchReport | None = None
         if simulated and as_of is not None:
@@ -142,6 +146,19 @@ def dispatch_due(settings: Settings, now: datetime, as_of: datetime | None) -> S
             report.regret_sends = regret_sends(connection, after=before)
             report.watched = watch(settings, ledger, connection, after=before, stopped=last.stopped, now=ended)
     return report
+
+
+def _heed_stops(settings: Settings, ledger: Ledger, now: datetime) -> None:
+    """What a person has paused since the day is not sent. Files that cannot be read hold nothing up: what they said before holds."""
+    from winback.programs import record_stops
+
+    try:
+        paused = record_stops(settings, ledger, now)
+    except BadConfig as problem:
+        _log.warning("programs_not_read", reason=str(problem))
+    else:
+        for name in paused:
+            _log.info("program_paused", program=name)
 
 
 def _hours(ledger: Ledger, as_of: datetime) -> Iterator[datetime]:

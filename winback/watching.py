@@ -1,10 +1,14 @@
-"""Is delivery well? Counts of what was tried, read from the ledger, and a pure function from them to the conditions that hold."""
+"""Is delivery well? Counts of what was tried, read from the ledger, and a pure function from them to the conditions that hold.
+
+It is asked at the end of a dispatch, and by processes that live when no dispatch does (`winback watch`, the receiver's /health): those
+read the ledger alone.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -15,6 +19,7 @@ import structlog
 from winback.deliveries import PUT_BACK
 from winback.delivery.feedback import LOOK_AGAIN
 from winback.delivery.guard import EmailHealth, email_health, email_pauses
+from winback.delivery.queue import open_since
 from winback.delivery.rules import Rules
 from winback.destinations import PLATFORMS, lane_of, routes
 from winback.errors import WinbackError
@@ -30,11 +35,20 @@ NOTHING_SENT = "nothing_sent"
 SOURCE_STALE = "source_stale"
 EMAIL_PAUSED = "email_paused"
 EMAIL_COMPLAINTS = "email_complaints"
+NOT_TRIED = "not_tried"
+DAY_MISSING = "day_missing"
+
+LATE = timedelta(hours=3)
+"""A dispatch runs every hour. What has been due for longer while nothing at all was tried waits for nobody."""
+
+DAY_LATE = timedelta(hours=30)
+"""After the end of a day the next one is due within 24 hours, and done some hours later."""
 
 _OURS = frozenset({"quiet_hours", "capped", LOOK_AGAIN, PUT_BACK})
 """Reasons of outcomes for which no destination was asked."""
 
 _WINDOW = timedelta(hours=24)
+_HOUR = timedelta(hours=1)
 _log = structlog.get_logger("winback.watching")
 
 
@@ -72,12 +86,26 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """What nobody has tried although its time has come: `messages`, and `changes` of ad audiences and lists.
+
+    `late`: those of them that are due for longer than `LATE`; 0 where anything at all was tried in that time. `since_last_day`: the time
+    since the latest day that was applied; None before the first.
+    """
+
+    messages: int = 0
+    changes: int = 0
+    late: int = 0
+    since_last_day: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     """What is judged: a dispatch (`lanes`), the 24 hours up to its end (`day`), and what it left behind.
 
-    `stopped`: destinations that were given up, with the reason. `overdue`: messages whose time has come and that nobody has tried.
-    `in_use`: {lane: destination}. `email`: how each program's email fares. `stale_after` and `since_last_order` are None where
-    nothing can be said.
+    `stopped`: destinations that were given up, with the reason. `overdue`: items whose time has come and that nobody has tried.
+    `in_use`: {lane: destination}. `email`: how each program's email fares. `email`, `stale_after`, `since_last_order` and `waiting` are
+    None where nothing can be said.
     """
 
     lanes: tuple[Lane, ...] = ()
@@ -85,9 +113,10 @@ class Figures:
     stopped: Mapping[str, str] = field(default_factory=dict)
     overdue: int = 0
     in_use: Mapping[str, str] = field(default_factory=dict)
-    email: tuple[EmailHealth, ...] = ()
+    email: tuple[EmailHealth, ...] | None = ()
     since_last_order: timedelta | None = None
     stale_after: timedelta | None = None
+    waiting: Waiting | None = None
 
 
 def judge(figures: Figures, known: Collection[str], *, minimum_tried: int, rejected_share: float) -> dict[str, Condition | None]:
@@ -125,10 +154,11 @@ def judge(figures: Figures, known: Collection[str], *, minimum_tried: int, rejec
         text = f"The source is stale: the last order is {days:.1f} days old ({figures.stale_after.days} are expected at most)"
         is_stale = figures.since_last_order > figures.stale_after
         verdicts[SOURCE_STALE] = Condition(SOURCE_STALE, text) if is_stale else None
-    verdicts |= _email(figures.email)
+    verdicts |= _waiting(figures.waiting) | _email(figures.email or ())
     for key in known:
         kind, _, name = key.partition(":")
-        if kind in (EMAIL_PAUSED, EMAIL_COMPLAINTS) and name not in {one.program for one in figures.email}:
+        is_of_email = kind in (EMAIL_PAUSED, EMAIL_COMPLAINTS) and figures.email is not None
+        if is_of_email and name not in {one.program for one in figures.email or ()}:
             verdicts[key] = None
         # Nobody will ever hear again from what nothing goes through any more.
         if kind == DESTINATION_FAILING and name not in figures.in_use.values() and name not in figures.stopped:
@@ -137,6 +167,21 @@ def judge(figures: Figures, known: Collection[str], *, minimum_tried: int, rejec
 
 
 _NO_EVIDENCE = Condition("", "")
+
+
+def _waiting(waiting: Waiting | None) -> dict[str, Condition | None]:
+    """Whether anybody is at work: nobody else would say that nobody is."""
+    if waiting is None:
+        return {}
+    verdicts: dict[str, Condition | None] = {NOT_TRIED: None}
+    if waiting.late:
+        text = f"{waiting.late:,} {'item is' if waiting.late == 1 else 'items are'} due for more than {LATE // _HOUR} hours"
+        verdicts[NOT_TRIED] = Condition(NOT_TRIED, f"{text}, and nothing at all was tried meanwhile: does the schedule run?")
+    if waiting.since_last_day is not None:
+        days = waiting.since_last_day / timedelta(days=1)
+        text = f"The last day that was applied ended {days:.1f} days ago: the daily run does not run, or is stopped"
+        verdicts[DAY_MISSING] = Condition(DAY_MISSING, text) if waiting.since_last_day > DAY_LATE else None
+    return verdicts
 
 
 def _email(programs: Iterable[EmailHealth]) -> dict[str, Condition | None]:
@@ -253,26 +298,59 @@ def read_figures(
     now: datetime,
 ) -> Figures:
     """Read what `judge` needs, at the end of a dispatch before which the newest outcome was `after`. Reads no addresses."""
+    figures = read_ledger_figures(settings, ledger, after=after, stopped=stopped, now=now)
+    # What came back during the dispatch counts too.
+    ledger.copy_to_warehouse(warehouse)
+    email = email_health(warehouse, ledger, Rules.in_force(settings), now)
+    since_last_order = _since_last_order(warehouse, now)
+    return replace(figures, email=tuple(email), since_last_order=since_last_order, stale_after=_stale_after(settings))
+
+
+def read_ledger_figures(settings: Settings, ledger: Ledger, *, after: int, stopped: Mapping[str, str], now: datetime) -> Figures:
+    """The same as far as the ledger tells it: a process may ask that does not have the warehouse."""
     with ledger.reading() as connection:
         # Backwards by seq, and only to the beginning of the window: outcomes have no index by time, and there may be millions.
         before = sa.select(outcomes.c.seq).where(outcomes.c.recorded_at <= now - _WINDOW).order_by(outcomes.c.seq.desc()).limit(1)
         start = connection.execute(before).scalar() or 0
         lanes = _lanes(connection, after)
         day = lanes if start >= after else _lanes(connection, start)
-        paused = [program for program, status in ledger.statuses().items() if status == "paused"]
-        untouched = sa.select(sa.func.count()).where(
-            messages.c.not_before <= now,
-            messages.c.expires_at > now,
-            messages.c.program.not_in(paused),
-            sa.or_(messages.c.channel != "email", messages.c.program.not_in(list(email_pauses(ledger)))),
-            ~sa.exists().where(claims.c.item_id == messages.c.message_id),
-            ~sa.exists().where(outcomes.c.item_id == messages.c.message_id),
+    waiting = read_waiting(ledger, now)
+    return Figures(lanes, day, stopped, waiting.messages + waiting.changes, routes(settings), None, waiting=waiting)
+
+
+def read_waiting(ledger: Ledger, now: datetime) -> Waiting:
+    """What is due and was never tried, from the ledger alone."""
+    paused = [program for program, status in ledger.statuses().items() if status == "paused"]
+    pauses = list(email_pauses(ledger))
+    since, _ = open_since(ledger)
+    last_day = ledger.last_applied()
+
+    def untouched(due_by: datetime) -> tuple[sa.Select[int], sa.Select[int]]:
+        count = sa.select(sa.func.count())
+        return (
+            count.where(
+                messages.c.not_before <= due_by,
+                messages.c.expires_at > now,
+                messages.c.program.not_in(paused),
+                sa.or_(messages.c.channel != "email", messages.c.program.not_in(pauses)),
+                ~sa.exists().where(claims.c.item_id == messages.c.message_id),
+                ~sa.exists().where(outcomes.c.item_id == messages.c.message_id),
+            ),
+            count.where(
+                audience_changes.c.as_of >= since,
+                audience_changes.c.recorded_at <= due_by,
+                ~sa.exists().where(claims.c.item_id == audience_changes.c.change_id),
+                ~sa.exists().where(outcomes.c.item_id == audience_changes.c.change_id),
+            ),
         )
-        overdue = connection.execute(untouched).scalar_one()
-    # What came back during the dispatch counts too.
-    ledger.copy_to_warehouse(warehouse)
-    email = email_health(warehouse, ledger, Rules.in_force(settings), now)
-    return Figures(lanes, day, stopped, overdue, routes(settings), tuple(email), _since_last_order(warehouse, now), _stale_after(settings))
+
+    with ledger.reading() as connection:
+        due = [connection.execute(one).scalar_one() for one in untouched(now)]
+        newest = sa.select(outcomes.c.recorded_at).order_by(outcomes.c.seq.desc()).limit(1)
+        tried_at: datetime | None = connection.execute(newest).scalar()
+        is_idle = tried_at is None or now - tried_at > LATE
+        late = sum(connection.execute(one).scalar_one() for one in untouched(now - LATE)) if is_idle and any(due) else 0
+    return Waiting(due[0], due[1], late, None if last_day is None else now - last_day)
 
 
 def _lanes(connection: sa.Connection, after: int) -> tuple[Lane, ...]:

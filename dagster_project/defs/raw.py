@@ -45,6 +45,8 @@ LEDGER_TABLES = [
 ]
 # Several days in one process: what passed is not asked again until something has been landed.
 _PASSES: dict[tuple[object, ...], int] = {}
+# A day that a check stops records nothing of what programs say, but for what they stop: see `winback.programs.record_stops`.
+_CHECKED = [dg.AssetKey(["raw", table]) for table in sorted({check.table for check in CHECKS})]
 PROGRAM_TABLES = ("versions", "statuses", "steps", "step_channels", "ad_platforms", "sending_policies")
 
 
@@ -94,11 +96,21 @@ def checked(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckRes
 @dg.multi_asset(
     name="sync",
     specs=[
-        dg.AssetSpec(["programs", table], group_name="sync", description="Programs and sending policy, flattened from their versions.")
+        dg.AssetSpec(
+            ["programs", table],
+            deps=_CHECKED,
+            group_name="sync",
+            description="Programs and sending policy, flattened from their versions.",
+        )
         for table in PROGRAM_TABLES
     ]
     + [
-        dg.AssetSpec(["ledger", table], group_name="sync", description=f"Copy of the ledger's {table}: what we did, appended only.")
+        dg.AssetSpec(
+            ["ledger", table],
+            deps=_CHECKED,
+            group_name="sync",
+            description=f"Copy of the ledger's {table}: what we did, appended only.",
+        )
         for table in LEDGER_TABLES
     ],
     pool=WAREHOUSE_POOL,

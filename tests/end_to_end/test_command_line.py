@@ -183,6 +183,7 @@ def test_a_blocking_check_stops_the_day_and_says_which(tmp_path: Path) -> None:
     assert "orders_customer_known" in told.stderr
     assert _sent(tmp_path / "home") == Counter()
     assert _ledger(tmp_path / "home", "select 1 from enrolments") == []
+    assert _ledger(tmp_path / "home", "select 1 from program_versions") == [], "programs are of the next day that decides"
     with open_warehouse(Settings(home=tmp_path / "home"), read_only=True) as connection:
         schemas = {row[0] for row in connection.execute("select distinct table_schema from information_schema.tables").fetchall()}
     assert "marts" not in schemas, "nothing may be derived from what a check has refused"

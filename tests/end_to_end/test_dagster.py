@@ -84,6 +84,10 @@ def test_blocking_checks_block(definitions: dg.Definitions) -> None:
 
     assert specs.keys() == {check.name for check in CHECKS}
     assert [name for name, spec in specs.items() if not spec.blocking] == []
+    checked = {key.asset_key for key in graph.asset_check_keys if key.asset_key.path[0] == "raw"}
+    held = [key for key in graph.executable_asset_keys if key.path[0] in ("programs", "ledger")]
+    assert held
+    assert [key for key in held if not checked <= graph.get(key).parent_keys] == [], "a stopped day records no new program version"
 
 
 def test_a_day_leaves_the_row_count_of_every_model(definitions: dg.Definitions, models: dict[str, dict[str, Any]], home: Path) -> None:

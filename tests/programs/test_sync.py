@@ -10,7 +10,7 @@ import pytest
 from tests.programs.conftest import EXAMPLES, MakeProject
 from winback.errors import BadConfig
 from winback.ledger import Ledger
-from winback.programs import Program, SyncReport, approve, check, sync
+from winback.programs import Program, SyncReport, approve, check, record_stops, sync
 from winback.settings import Settings
 
 DAY = timedelta(days=1)
@@ -304,3 +304,29 @@ def test_the_warehouse_can_be_deleted_and_written_again(project: MakeProject, le
 def test_holdout_is_a_prefix_of_the_hash(percent: float, below: str) -> None:
     values = {"name": "p", "audience": "a", "holdout_percent": percent, "steps": [{"day": 0, "task": "t"}]}
     assert Program.model_validate(values).holdout_below == below
+
+
+@pytest.mark.parametrize("word", ["paused", "retired"])
+def test_a_stop_holds_before_the_next_day_and_nothing_else_does(
+    project: MakeProject, ledger: Ledger, warehouse: duckdb.DuckDBPyConnection, word: str
+) -> None:
+    _sync(project({"p.yml": program()}), ledger, warehouse, FIRST)
+    _apply(ledger, FIRST)
+    noon = FIRST + timedelta(hours=12)
+    changed = project({"p.yml": program(day=3, status=word)})
+    assert record_stops(changed, ledger, noon) == ["p"]
+    assert record_stops(changed, ledger, noon) == []
+    assert ledger.statuses() == {"p": "paused"}, "an end for good waits for a day"
+    assert len(ledger.rows("program_versions")) == 1
+    again = project({"p.yml": program(day=3)})
+    assert record_stops(again, ledger, noon) == [], "to go on waits for a day too"
+    _sync(again, ledger, warehouse, FIRST + DAY)
+    assert ledger.statuses() == {"p": "live"}
+    assert _statuses(warehouse)[-1] == ("live", FIRST + DAY)
+    _sync(project({"p.yml": program(day=3, status=word)}), ledger, warehouse, FIRST + DAY)
+    assert ledger.statuses() == {"p": word}
+
+
+def test_a_stop_of_what_is_no_live_program_records_nothing(project: MakeProject, ledger: Ledger) -> None:
+    assert record_stops(project({"p.yml": program(status="paused")}), ledger, FIRST) == []
+    assert ledger.rows("program_statuses") == []

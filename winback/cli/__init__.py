@@ -6,7 +6,22 @@ import sys
 
 import typer
 
-from winback.cli import dashboard, dbt, deliveries, destinations, explain, listen, preview, programs, pull, report, run, send_test, serve
+from winback.cli import (
+    dashboard,
+    dbt,
+    deliveries,
+    destinations,
+    explain,
+    listen,
+    preview,
+    programs,
+    pull,
+    report,
+    run,
+    send_test,
+    serve,
+    watch,
+)
 from winback.errors import WinbackError
 
 EXIT_PROBLEM = 1
@@ -29,6 +44,7 @@ app.command("explain")(explain.explain)
 app.command("send-test")(send_test.send_test)
 app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(destinations.app, name="destinations")
+app.command("watch")(watch.watch)
 app.command("report")(report.report)
 app.command("dashboard")(dashboard.dashboard)
 app.command("dbt", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(dbt.dbt)

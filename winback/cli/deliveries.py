@@ -55,7 +55,7 @@ def deliveries(
     from winback.ledger import open_ledger
 
     wanted = _filter(status, channel, destination, program, customer, since, reason)
-    settings = _settings_with_ledger()
+    settings = settings_with_ledger()
     with open_ledger(settings) as ledger:
         now = acting_now(settings, ledger, utc_now())
         counts = counted(ledger, wanted, now)
@@ -144,7 +144,7 @@ def _filter(
     return Filter(None if status == "all" else status, channel, destination, program, customer, since, reason)
 
 
-def _settings_with_ledger() -> Settings:
+def settings_with_ledger() -> Settings:
     """The settings of a home that has run: looking makes no state."""
     from winback.errors import BadInput
     from winback.settings import load_settings
@@ -177,7 +177,7 @@ def _act(
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     if bool(ids) == (wanted != Filter()):
         raise BadInput("Say which: ids, or filters (--status, --channel, --destination, --program, --customer, --since), not both.")
-    settings = _settings_with_ledger()
+    settings = settings_with_ledger()
     with open_ledger(settings) as ledger:
         acted_at = utc_now()
         now = acting_now(settings, ledger, acted_at)

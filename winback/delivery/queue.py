@@ -72,7 +72,7 @@ class Queue:
         self._rules = rules
         self._ledger = ledger
         self._now = now
-        self.since, self.trail_seen = _open_since(ledger)
+        self.since, self.trail_seen = open_since(ledger)
         _register_statuses(connection, ledger)
         self.look()
         self._messages(SendingPolicy.in_force(ledger))
@@ -348,7 +348,7 @@ def workers_at_work(ledger: Ledger, now: datetime) -> int:
     return max(1, int(ledger.read(statement)[0][0]))
 
 
-def _open_since(ledger: Ledger) -> tuple[datetime, int]:
+def open_since(ledger: Ledger) -> tuple[datetime, int]:
     """The as_of before which no item is open, and the last row of the audit trail that this takes into account.
 
     It is what the last complete dispatch found, unless a person reopened an older one since that dispatch read the trail.

@@ -56,6 +56,7 @@ class Inbox:
         *,
         body_seconds: float = BODY_SECONDS,
         patience: float = PATIENCE_SECONDS,
+        standing: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
         self.sources = sources
         self.writer = writer
@@ -63,6 +64,7 @@ class Inbox:
         self._clock = clock
         self._body_seconds = body_seconds
         self._patience = patience
+        self._standing = standing
         self._being_read = 0
 
     def app(self, more: Sequence[BaseRoute] = ()) -> Starlette:
@@ -146,7 +148,9 @@ class Inbox:
         return b"".join(parts)
 
     async def _health(self, request: Request) -> Response:  # noqa: ARG002
-        return _answer(200, {"status": "ok", "open": [source.name for source in self.sources], "waiting": self.writer.waiting})
+        # Always 200: that nobody sends is no reason to restart the receiver.
+        own = {"status": "ok", "open": [source.name for source in self.sources], "waiting": self.writer.waiting}
+        return _answer(200, {**own, **await asyncio.to_thread(self._standing)})
 
 
 def _answer(status: int, content: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:

@@ -20,7 +20,7 @@ _OBJECT = {"description": "JSON", "content": {"application/json": {"schema": {"t
 def document(sources: Sequence[Source]) -> dict[str, Any]:
     """OpenAPI 3.1 for the open sources and the two routes that are always there."""
     paths: dict[str, Any] = {
-        "/health": {"get": {"summary": "Is it there, and what waits to be written", "responses": {"200": _OBJECT}}},
+        "/health": {"get": {"summary": "Is it there, what waits to be written, and does delivery go on", "responses": {"200": _OBJECT}}},
         "/openapi.json": {"get": {"summary": "This document", "responses": {"200": _OBJECT}}},
     }
     for source in sources:

@@ -19,6 +19,7 @@ from winback.inbox.app import Inbox
 from winback.inbox.config import Opened, open_sources
 from winback.inbox.mail import read_mails
 from winback.inbox.refused import RefusedFolder
+from winback.inbox.standing import Standing
 from winback.inbox.writer import GroupWriter
 from winback.ledger import Ledger, open_ledger
 from winback.links.routes import routes
@@ -97,7 +98,8 @@ async def _serve(settings: Settings, ledger: Ledger, found: Opened, host: str, p
     # In the demo, what comes back belongs to the demo's day. Signatures are as old as they are.
     clock = clock_of(settings, ledger)
     writer = GroupWriter(ledger, clock)
-    inbox = Inbox(found.sources, writer, RefusedFolder(settings.root / "inbox" / "refused"), utc_now)
+    refused = RefusedFolder(settings.root / "inbox" / "refused")
+    inbox = Inbox(found.sources, writer, refused, utc_now, standing=Standing(ledger, clock))
     try:
         pages = routes(settings, ledger, writer, clock)
     except BadConfig:

@@ -5,7 +5,7 @@ from winback.programs.json_schemas import json_schema
 from winback.programs.problems import Problem
 from winback.programs.rendering import render
 from winback.programs.schema import Brand, Program, Sending
-from winback.programs.sync import SyncReport, approve, sync, write_tables
+from winback.programs.sync import SyncReport, approve, record_stops, sync, write_tables
 from winback.programs.templates import Rendered
 from winback.programs.variables import CUSTOMER_COLUMNS, IssuedOffer, Links, links_for
 from winback.programs.versions import Definition
@@ -28,6 +28,7 @@ __all__ = [
     "json_schema",
     "links_for",
     "load_programs",
+    "record_stops",
     "render",
     "sync",
     "valid_programs",

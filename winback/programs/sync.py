@@ -128,6 +128,29 @@ def sync(
     return SyncReport(report.programs, report.new_versions, report.new_statuses, report.new_policy, rows)
 
 
+def record_stops(settings: Settings, ledger: Ledger, now: datetime, *, actor: str = "winback") -> list[str]:
+    """Pause the live programs whose files say paused or retired; returns their names.
+
+    A stop holds from the next dispatch on, also where a check stops the day. Whatever else files say, an end for good among it, waits
+    for a day that decides by it.
+
+    Raises
+    ------
+    BadConfig
+        `programs/` has problems; nothing was recorded.
+    """
+    loaded = load_programs(settings, ledger)
+    statuses = _latest_statuses(ledger)
+    earliest = next_as_of(settings, ledger, now)
+    report = SyncReport(len(loaded.programs))
+    with ledger.writing() as writer:
+        for name, program in loaded.programs.items():
+            known = statuses.get(name)
+            if known is not None and known[0] == "live" and program.status in ("paused", "retired"):
+                _record_status(writer, name, "paused", known, earliest, now, actor, report)
+    return [name for name, _ in report.new_statuses]
+
+
 def record(loaded: LoadedPrograms, ledger: Ledger, as_of: datetime, now: datetime, *, actor: str) -> SyncReport:
     """Record new versions, statuses and policies in the ledger, in one transaction with their audit rows."""
     last_applied = ledger.last_applied()

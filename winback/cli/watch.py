@@ -1,0 +1,45 @@
+"""`winback watch`: whether anything is being sent at all, asked by something that lives when the scheduler does not."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Annotated, Any
+
+import typer
+
+
+def watch(as_json: Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")] = False) -> None:
+    """Look at the ledger and tell what is wrong: nothing tried that was due, no day applied, a destination that fails. For cron.
+
+    What begins or ends is told by the alert channels, once. Exit code 1 if something keeps messages from leaving. Other runs are not
+    disturbed: the warehouse is not opened.
+    """
+    from winback.alerts import watch_from_outside
+    from winback.cli.deliveries import settings_with_ledger
+    from winback.clock import utc_now
+    from winback.ledger import open_ledger
+
+    settings = settings_with_ledger()
+    if settings.clock == "simulated":
+        typer.echo(json.dumps({"ok": True, "conditions": []}) if as_json else "A home on a simulated clock has nothing that could be late.")
+        return
+    with open_ledger(settings) as ledger:
+        watched = watch_from_outside(settings, ledger, utc_now())
+    is_well = not any(condition.severity == "error" for condition in watched.conditions)
+    if as_json:
+        told: dict[str, Any] = {
+            "ok": is_well,
+            "conditions": [{"key": one.key, "severity": one.severity, "text": one.text} for one in watched.conditions],
+            **{name: value.total_seconds() if isinstance(value, timedelta) else value for name, value in asdict(watched.waiting).items()},
+        }
+        typer.echo(json.dumps(told))
+    else:
+        for condition in watched.conditions:
+            typer.echo(f"{condition.severity}: {condition.text}")
+        waiting = watched.waiting
+        last = "none yet" if waiting.since_last_day is None else f"{waiting.since_last_day / timedelta(hours=1):.0f} hours ago"
+        typer.echo(f"due and not tried: {waiting.messages:,} messages, {waiting.changes:,} audience changes; last day applied: {last}")
+    if not is_well:
+        raise typer.Exit(1)
