@@ -1,5 +1,5 @@
-{# What Snowflake and BigQuery have instead of the defaults in dialects.sql. Databricks takes Spark's. Models parse and compile against all three;
-   nothing was run there (docs/engines.md). #}
+{# What Snowflake and BigQuery have instead of the defaults in dialects.sql. Databricks takes Spark's. Nothing was run there; docs/engines.md says
+   what held. #}
 
 {% macro bigquery__type_double() %}float64{% endmacro %}
 

@@ -6,12 +6,16 @@ import shutil
 from pathlib import Path
 
 import duckdb
+import psycopg
 import pytest
+from pydantic import SecretStr
 
 from tests.engines.building import derive_with
 from tests.engines.comparing import differences
 from tests.engines.histories import AS_OF, world_with_everything
+from winback.scratch import program_draft_derived
 from winback.settings import Settings
+from winback.warehouse import open_warehouse
 
 pytestmark = pytest.mark.slow
 
@@ -24,4 +28,12 @@ def test_postgres_derives_what_duckdb_derives(postgres_url: str, tmp_path: Path)
     with duckdb.connect(str(warehouse), read_only=True) as connection:
         for mart in ("journey_actions", "campaign_report", "order_attribution", "deliverability_daily", "ad_audience_members"):
             assert connection.table(f"marts.{mart}").fetchall(), f"{mart} is empty: the comparison would say nothing of it"
-    assert not differences(warehouse, derive_with(Settings(home=theirs, target="postgres", engine_url=postgres_url), AS_OF))
+    settings = Settings(home=theirs, target="postgres", engine_url=SecretStr(postgres_url))
+    assert not differences(warehouse, derive_with(settings, AS_OF))
+    # What is derived aside is derived there, from what the build before has left, and gone afterwards.
+    with program_draft_derived(settings, "plain", AS_OF) as workbench:
+        assert workbench.table("preview_marts.journey_admissions").fetchall()
+    with psycopg.connect(postgres_url) as connection:
+        assert not connection.execute("select nspname from pg_namespace where starts_with(nspname, 'preview_')").fetchall()
+    with open_warehouse(settings) as workbench:
+        assert not workbench.execute("select 1 from duckdb_schemas() where starts_with(schema_name, 'preview_')").fetchall()
