@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from datetime import date, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dagster as dg
 from rich.console import Console
 
 from winback.errors import WinbackError
 from winback.progress import listening
 
+if TYPE_CHECKING:
+    import dagster as dg
+
+_STARTED = time.monotonic()
+_STAGES = {
+    "land": "land and check", "check": "land and check", "sync": "land and check", "derive": "derive", "plan": "plan and apply",
+    "applied": "plan and apply", "sent": "send", "published": "publish and report", "report": "publish and report",
+    "dashboard": "publish and report",
+}  # fmt: skip
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -27,7 +36,24 @@ def _what_happened(result: dg.ExecuteInProcessResult) -> str:
     return ", ".join(told) + note
 
 
+def _seconds_by_stage(result: dg.ExecuteInProcessResult) -> Counter[str]:
+    seconds: Counter[str] = Counter()
+    for event in result.all_events:
+        if event.is_step_success and event.step_key is not None:
+            seconds[_STAGES.get(event.step_key, event.step_key)] += event.step_success_data.duration_ms / 1000  # type: ignore[assignment]
+    return seconds
+
+
+def where_the_time_went(start_up: float, days: float, stages: Counter[str]) -> str:
+    """One line, in seconds: before the first day, and the days with their stages; the rest is what Dagster does around them."""
+    rest = max(0.0, days - stages.total())
+    told = ", ".join(f"{name} {seconds:.1f}" for name, seconds in [*stages.items(), ("records of the runs", rest)])
+    return f"seconds: start-up {start_up:.1f}; the days {days:.1f}, of which {told}"
+
+
 def _why_it_failed(result: dg.ExecuteInProcessResult) -> list[str]:
+    import dagster as dg
+
     reasons: list[str] = []
     for event in result.all_events:
         if event.is_step_failure:
@@ -46,11 +72,15 @@ def _why_it_failed(result: dg.ExecuteInProcessResult) -> list[str]:
 
 def main(first: date, days: int) -> int:
     console = Console(stderr=True)
+    stages: Counter[str] = Counter()
     with console.status("loading") as status:
+        import dagster as dg
+
         from dagster_project.definitions import defs
 
         job = defs().resolve_job_def("daily")
         with dg.DagsterInstance.get() as instance, listening(lambda step: status.update(f"{day}  {step}")):
+            first_began = time.monotonic()
             for day in (first + timedelta(days=offset) for offset in range(days)):
                 status.update(f"{day}")
                 began = time.monotonic()
@@ -61,6 +91,9 @@ def main(first: date, days: int) -> int:
                         console.print("  " + reason, markup=False, highlight=False)
                     return 1
                 console.print(f"{day}  {_what_happened(result)}  [dim]{time.monotonic() - began:.1f} s[/]", highlight=False)
+                stages += _seconds_by_stage(result)
+            told = where_the_time_went(first_began - _STARTED, time.monotonic() - first_began, stages)
+            console.print(f"[dim]{told}[/]", highlight=False)
     return 0
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from winback.errors import BadConfig
-from winback.settings import PROJECT_ROOT
+from winback.settings import PROJECT_ROOT, load_settings
 
 _DAGSTER_YAML = """\
 # Written by winback when the home was made; edit it freely.
@@ -78,3 +78,8 @@ def make_current(home: Path) -> None:
     temporary = link.with_name(f".current-{os.getpid()}")
     temporary.symlink_to(home.resolve().name)
     temporary.replace(link)
+
+
+if __name__ == "__main__":
+    # Containers make their home before anything runs on it.
+    prepare_home(load_settings().root)

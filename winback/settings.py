@@ -32,6 +32,11 @@ class Settings(BaseSettings):
     data: Path | None = Field(None, description="Folder of source files to land; default: the folder that this home was first run with")
     mapping: str = Field("standard", description="Name of a mapping in sources/ (standard, shopify, ...) or a path to one")
     ledger_url: str | None = Field(None, description="SQLAlchemy URL of the ledger; default: a SQLite file in the home")
+    dagster_url: SecretStr | None = Field(
+        None,
+        description="Database of Dagster's runs, events and schedules: `postgresql://user:password@host:port/database` (a secret); "
+        "default: SQLite files in the home",
+    )
     public_url: str | None = Field(
         None,
         pattern=r"^https?://[A-Za-z0-9.\[\]:_-]+(/[A-Za-z0-9._~/-]*)?$",
@@ -194,6 +199,24 @@ class Settings(BaseSettings):
             "WINBACK_ENGINE_PASSWORD": unquote(address.password or ""),
             "WINBACK_ENGINE_DATABASE": address.path.strip("/"),
         }
+
+    def dagster_storage_url(self) -> str | None:
+        """Where Dagster's storage is; None: in the home.
+
+        Raises
+        ------
+        BadConfig
+            `dagster_url` has another form. The message holds nothing of it, as it may hold a password.
+        """
+        if self.dagster_url is None:
+            return None
+        url = self.dagster_url.get_secret_value()
+        if not re.fullmatch(r"postgresql://[^@/?#\s]+@[^@/?#\s]+/[^@/?#\s]+(\?[^@#\s]*)?", url):
+            raise BadConfig(
+                "WINBACK_DAGSTER_URL has another form than postgresql://user:password@host:port/database (options after `?`); "
+                "in user and password write @ : / ? # % as %40 %3A %2F %3F %23 %25"
+            )
+        return url
 
     def dagster_environment(self) -> dict[str, str]:
         """Environment variables for a process of Dagster on this home."""
