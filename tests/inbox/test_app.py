@@ -127,6 +127,12 @@ def test_the_refused_are_bounded_and_go_by_themselves(tmp_path: Path, monkeypatc
     assert max(path.stat().st_size for path in (tmp_path / "refused").iterdir()) < 200
 
 
+def test_a_malformed_body_is_answered_as_such_where_it_cannot_be_kept(client: TestClient, tmp_path: Path) -> None:
+    (tmp_path / "refused").write_text("a file where the folder should be")
+    assert post_sendgrid(client, b"{").status_code == 400
+    assert post_sendgrid(client, [*BATCH, {"event": 1}]).status_code == 200
+
+
 def test_a_source_without_its_secret_is_not_there(sqlite: Ledger, tmp_path: Path) -> None:
     with client_on(sqlite, tmp_path, {"LISTEN_WEBHOOK_SECRET": signing.WEBHOOK_SECRET}) as client:
         for path in ("/sendgrid/events", "/twilio/status", "/twilio/inbound", "/onesignal/events", "/"):

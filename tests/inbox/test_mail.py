@@ -132,6 +132,30 @@ def test_a_complaint_with_the_address_blacked_out_is_about_the_messages_customer
     assert holding(ledger) == {("c1", None, "email", "complained")}
 
 
+def test_a_folder_that_cannot_be_written_is_tried_again(ledger: Ledger, tmp_path: Path) -> None:
+    folder = tmp_path / "bounces"
+    folder.mkdir()
+    (folder / "a.eml").write_bytes(bounce())
+    (folder / "read").write_bytes(b"a file where a folder should be")
+    with pytest.raises(RetryLater, match="FileExistsError"):
+        read(ledger, folder)
+
+
+def test_what_mail_says_is_recorded_as_of_when_the_ledger_was_free(ledger: Ledger, tmp_path: Path) -> None:
+    folder = tmp_path / "bounces"
+    folder.mkdir()
+    (folder / "a.eml").write_bytes(bounce())
+    times: list[bool] = []
+
+    def clock() -> datetime:
+        # SQLAlchemy's pool says whether the transaction has begun by the time we are asked.
+        times.append(ledger.engine.pool.checkedout() == 1)  # type: ignore[attr-defined]
+        return NOW
+
+    read_mails(ledger, MailboxListening(folder=folder), {}, tmp_path, clock)
+    assert times == [False, True]
+
+
 def test_no_folder(ledger: Ledger, tmp_path: Path) -> None:
     with pytest.raises(BadConfig, match="is no folder"):
         read(ledger, tmp_path / "nowhere")

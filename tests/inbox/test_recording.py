@@ -134,6 +134,15 @@ def test_an_unsubscription_that_arrives_after_a_later_return_changes_nothing(led
     assert (report.suppressed, report.lifted, holding(ledger)) == (1, 1, set())
 
 
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_wishes_of_a_customer_without_message_or_address_count_in_their_own_order(ledger: Ledger, order: tuple[int, ...]) -> None:
+    of = {"address": None, "customer_id": "c1"}
+    wishes = [event("unsubscribed", 1, **of), event("resubscribed", 2, **of), event("unsubscribed", 1, channel="sms", **of)]
+    for position in order:
+        record_events(ledger, [wishes[position]], NOW)
+    assert holding(ledger) == {("c1", None, "sms", "unsubscribed")}
+
+
 def rows_of(ledger: Ledger, table: str) -> set[tuple[object, ...]]:
     return {tuple(value for name, value in row.items() if name not in ("seq", "recorded_at")) for row in ledger.rows(table)}
 
@@ -145,6 +154,7 @@ HISTORIES = st.lists(
         st.sampled_from([ADA, PHONE, None]),
         st.sampled_from(["email", "sms", "all"]),
         st.sampled_from(["m1", "m2", None]),
+        st.sampled_from(["c1", "c2", None]),
     ),
     max_size=12,
 )
@@ -155,7 +165,10 @@ HISTORIES = st.lists(
 def test_shuffled_repeated_and_cut_differently_it_is_the_same(
     tmp_path_factory: pytest.TempPathFactory, history: list[tuple], seed: int
 ) -> None:  # type: ignore[type-arg]
-    events = [event(kind, hour, address=address, channel=channel, message_id=m) for kind, hour, address, channel, m in history]
+    events = [
+        event(kind, hour, address=address, channel=channel, message_id=m, customer_id=customer)
+        for kind, hour, address, channel, m, customer in history
+    ]
     results = []
     for is_chaotic in (False, True):
         random = Random(seed)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import sqlite3
 from base64 import b64encode
 from datetime import timedelta
@@ -14,6 +15,8 @@ import requests
 from tests.delivery.conftest import AS_OF, NOON, Shop, identity
 from tests.links.conftest import PERSON, Site, hidden_fields, open_site
 from winback.errors import BadConfig
+from winback.inbox.recording import Event, EventType, address_hash, derived_id, record_events
+from winback.links import routes as links_routes
 from winback.links.keys import Key
 from winback.links.routes import routes
 from winback.links.times import clock_of
@@ -234,6 +237,45 @@ def test_complaints_are_not_taken_back_by_a_page(site: Site, message: str) -> No
     assert answer.status_code == 200
     assert site.suppressed() == {"email"}
     assert "come_back" not in site.ask("GET", site.links.unsubscribe(message)).text
+
+
+def told(site: Site, kind: EventType, channel: str, message_id: str | None, address: str) -> None:
+    """A provider's event, before anything is asked of the site."""
+    at = NOON - timedelta(hours=1)
+    hashed = address_hash(channel, address)
+    event_id = derived_id(kind, channel, message_id, address)
+    event = Event(
+        event_id=event_id, source="twilio", event_type=kind, occurred_at=at, channel=channel, message_id=message_id, address_hash=hashed
+    )
+    record_events(site.ledger, [event], at)
+
+
+def test_a_stop_by_sms_is_seen_on_the_page_and_can_be_taken_back_there(site: Site, message: str) -> None:
+    told(site, "delivered", "sms", site.shop.message("ann", "sms", step_no=3), "+15550100001")
+    told(site, "unsubscribed", "sms", None, "+15550100001")
+    page = site.ask("GET", site.links.preferences(message)).text
+    assert re.findall(r'type="checkbox" name="on" value="(\w+)"( checked)?', page) == [("email", " checked"), ("sms", "")]
+    site.ask("POST", site.links.preferences(message), {"act": "choose", "on": ["email", "sms"]})
+    rows = site.ledger.rows("suppressions", address_hash=address_hash("sms", "+15550100001"))
+    assert [row["operation"] for row in rows] == ["add", "lift"]
+
+
+def test_a_dead_address_is_seen_on_the_page_until_another_one_takes_its_place(site: Site, message: str) -> None:
+    told(site, "bounced", "email", message, "old@example.com")
+    assert 'value="email" disabled' in site.ask("GET", site.links.preferences(message)).text
+    told(site, "delivered", "email", site.shop.message("ann", "email", step_no=4), "new@example.com")
+    assert 'value="email" disabled' not in site.ask("GET", site.links.preferences(message)).text
+
+
+def test_a_form_that_never_ends_is_given_up(site: Site, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(links_routes, "FORM_SECONDS", 0.05)
+    host, _, port = site.links.base_url.removeprefix("http://").partition(":")
+    path = site.links.unsubscribe(message).removeprefix(site.links.base_url)
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 27\r\n\r\nList-"
+    with socket.create_connection((host, int(port)), timeout=20) as slow:
+        slow.sendall(head.encode())
+        assert slow.recv(1000).startswith(b"HTTP/1.1 408 ")
+    assert site.events() == []
 
 
 def test_a_click_leads_on_and_is_counted(site: Site, message: str) -> None:

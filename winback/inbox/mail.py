@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from winback.destinations.config import FILE_NAME, MailboxListening
 from winback.errors import BadConfig, RetryLater
 from winback.inbox.incoming import Batch
-from winback.inbox.recording import record_events
+from winback.inbox.recording import record_in
 from winback.inbox.sources.mailbox import LARGEST_MAIL, only_of, read_mail
 from winback.ledger import Ledger
 from winback.ledger.tables import messages
@@ -60,7 +60,7 @@ def read_mails(
     BadConfig
         The folder is not there, or the mailbox does not accept the user or has no such folder.
     RetryLater
-        The mail server cannot be reached now, or broke off. What had been recorded stays.
+        The mail server or the folder cannot be used now, or it broke off. What had been recorded stays.
     Busy
         Another process has held the ledger for too long.
     """
@@ -87,7 +87,11 @@ def _record(ledger: Ledger, place: _Place, waiting: Sequence[tuple[str, Batch]],
         {row[0] for row in ledger.read(sa.select(messages.c.message_id).where(messages.c.message_id.in_(sorted(ids))))} if ids else set()
     )
     found = [event for _, batch in waiting for event in only_of(batch, known).events]
-    new = record_events(ledger, found, clock()).events if found else 0
+    new = 0
+    if found:
+        with ledger.writing() as writer:
+            # Asked for once the ledger is ours: nothing is recorded as of an instant that a reader has already passed.
+            new = record_in(writer, found, clock()).events
     place.mark_read([handle for handle, _ in waiting])
     return new
 
@@ -98,7 +102,10 @@ def _place(config: MailboxListening, environment: Mapping[str, str], root: Path)
         folder = root / config.folder
         if not folder.is_dir():
             raise BadConfig(f"{FILE_NAME}: listen.mailbox.folder: {folder} is no folder")
-        yield _Folder(folder)
+        try:
+            yield _Folder(folder)
+        except OSError as problem:
+            raise RetryLater(f"the folder of mails cannot be read or written ({type(problem).__name__})") from None
         return
     user, password = (environment.get(name, "").strip() for name in (config.username_env, config.password_env))
     if not user or not password:
@@ -113,6 +120,8 @@ def _place(config: MailboxListening, environment: Mapping[str, str], root: Path)
                 connection.logout()
     except imaplib.IMAP4.abort:
         raise RetryLater("the mail server broke off") from None
+    except imaplib.IMAP4.error:
+        raise RetryLater("the mail server refused a command") from None
     except (OSError, ssl.SSLError, EOFError) as problem:
         raise RetryLater(f"the mail server cannot be reached ({type(problem).__name__})") from None
 

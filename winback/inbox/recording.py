@@ -29,6 +29,7 @@ EventType = Literal[
 
 EVENT_TYPES: frozenset[str] = frozenset(get_args(EventType))
 UNSUBSCRIBED = "unsubscribed"
+RESUBSCRIBED = "resubscribed"
 _REFUSALS = frozenset({"bounced", "complained", UNSUBSCRIBED})
 _CHUNK = 400
 _LOCK = 7_303_003
@@ -106,7 +107,7 @@ def record_events(ledger: Ledger, events: Sequence[Event], now: datetime) -> Rec
 def record_in(writer: Writer, events: Sequence[Event], now: datetime) -> RecordReport:
     """`record_events` inside a transaction that writes other rows too (a preference page's frequency limit)."""
     unique = list({event.event_id: event for event in reversed(events)}.values())[::-1]
-    deciding = [event for event in unique if event.event_type in _REFUSALS or event.event_type == "resubscribed"]
+    deciding = [event for event in unique if event.event_type in _REFUSALS or event.event_type == RESUBSCRIBED]
     if deciding and writer.connection.dialect.name == "postgresql":
         # Two writers, one with a wish and one with its revocation, must each see the other's.
         writer.connection.exec_driver_sql(f"select pg_advisory_xact_lock({_LOCK})")
@@ -116,6 +117,7 @@ def record_in(writer: Writer, events: Sequence[Event], now: datetime) -> RecordR
     customers = _customers(writer, fresh)
     refusals = [row for event in fresh if event.event_type in _REFUSALS for row in _suppressions(event, customers, now)]
     suppressed = writer.record("suppressions", refusals)
+    writer.record("suppressions", [row for event in fresh if (row := _named_return(event, customers, now))])
     lifted = writer.record("suppressions", _lifts(writer, fresh, refusals, customers, now)) if fresh else 0
     return RecordReport(len(events), new, suppressed, lifted)
 
@@ -163,7 +165,7 @@ def _customers(writer: Writer, events: Sequence[Event]) -> dict[str, str]:
 
 
 def _customer(event: Event, customers: dict[str, str]) -> str | None:
-    return _text(event.customer_id) or customers.get(_text(event.message_id) or "")
+    return customers.get(_text(event.message_id) or "") or _text(event.customer_id)
 
 
 def _suppressions(event: Event, customers: dict[str, str], now: datetime) -> list[dict[str, Any]]:
@@ -187,6 +189,27 @@ def _suppressions(event: Event, customers: dict[str, str], now: datetime) -> lis
             "recorded_at": now,
         }
     ]
+
+
+def _named_return(event: Event, customers: dict[str, str], now: datetime) -> dict[str, Any] | None:
+    """A lift of no suppression: keeps whose return it was, where the event names a customer and no message of ours does.
+
+    A refusal that occurred before and arrives later has to find it, and events hold no customers.
+    """
+    customer = _text(event.customer_id)
+    if event.event_type != RESUBSCRIBED or customer is None or event.channel is None or (_text(event.message_id) or "") in customers:
+        return None
+    return {
+        "suppression_id": derived_id(RESUBSCRIBED, customer, event.channel, event.event_id),
+        "operation": "lift",
+        "customer_id": customer,
+        "address_hash": event.address_hash,
+        "channel": event.channel,
+        "reason": RESUBSCRIBED,
+        "starts_at": min(event.occurred_at, now),
+        "source": event.source,
+        "recorded_at": now,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +239,7 @@ def _lifts(
     new_returns = [
         _Return(event.address_hash, _customer(event, customers), event.channel, min(event.occurred_at, now))
         for event in fresh
-        if event.event_type == "resubscribed"
+        if event.event_type == RESUBSCRIBED
     ]
     wishes = [row for row in refusals if row["reason"] == UNSUBSCRIBED]
     known_returns = _returns(writer, wishes)
@@ -260,7 +283,10 @@ def _returns(writer: Writer, refusals: Sequence[dict[str, Any]]) -> dict[tuple[s
             .join_from(messages, table, messages.c.message_id == table.c.message_id)
             .where(returned, messages.c.customer_id.in_(chunk))
         )
-        for row in writer.connection.execute(query):
+        named = sa.select(suppressions.c.customer_id, suppressions.c.address_hash, suppressions.c.channel, suppressions.c.starts_at).where(
+            suppressions.c.reason == RESUBSCRIBED, suppressions.c.customer_id.in_(chunk)
+        )
+        for row in (*writer.connection.execute(query), *writer.connection.execute(named)):
             found.setdefault(("customer_id", row[0]), []).append(_Return(row[1], row[0], row[2], row[3]))
     return found
 

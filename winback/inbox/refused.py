@@ -25,7 +25,13 @@ class RefusedFolder:
         self._folder = folder
 
     def keep(self, source: str, reason: str, content: bytes, now: datetime) -> bool:
-        """Keep one thing, once however often it comes; False where there is no room."""
+        """Keep one thing, once however often it comes; False where there is no room, or nothing can be written."""
+        try:
+            return self._keep(source, reason, content, now)
+        except OSError:
+            return False
+
+    def _keep(self, source: str, reason: str, content: bytes, now: datetime) -> bool:
         name = f"{source}-{sha256(content).hexdigest()[:32]}.txt"
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._tidy(now)

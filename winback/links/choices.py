@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from winback.inbox.recording import UNSUBSCRIBED, Event, EventType, derived_id, record_in
 from winback.ledger import Ledger
-from winback.ledger.tables import frequency_limits, messages, suppressions
+from winback.ledger.tables import delivery_events, frequency_limits, messages, suppressions
 
 CHANNELS = ("email", "sms", "push")
 SOURCE = "links"
@@ -100,7 +100,7 @@ class ChoiceBook:
         with self._ledger.writing() as writer:
             now = self._clock()
             if (of.channel, UNSUBSCRIBED) in _refusals(writer.connection, of.customer_id, now):
-                record_in(writer, [_event(of, "resubscribed", of.channel, now)], now)
+                record_in(writer, [_resubscribed(writer.connection, of, of.channel, now)], now)
 
     def stay(self, of: Recipient) -> None:
         """Note that the customer wants to stay: engagement by a person, which ends the journeys that ask for one."""
@@ -114,7 +114,8 @@ class ChoiceBook:
         wanted = frozenset(on) & frozenset(before.has) - before.silenced
         with self._ledger.writing() as writer:
             now = self._clock()
-            events = [_event(of, "resubscribed", channel, now) for channel in before.has if channel in wanted - before.on]
+            opened = [channel for channel in before.has if channel in wanted - before.on]
+            events = [_resubscribed(writer.connection, of, channel, now) for channel in opened]
             events += [_event(of, "unsubscribed", channel, now) for channel in before.has if channel in before.on - wanted]
             if wanted:
                 # Whoever says how they want to be written to has read the message.
@@ -154,6 +155,11 @@ class ChoiceBook:
         return {channel for channel, reachable, reason in pairs if reachable or reason in _REVOCABLE}
 
 
+def _resubscribed(connection: sa.Connection, of: Recipient, channel: str, now: datetime) -> Event:
+    """Takes back what the address has refused, too: STOP by SMS names nobody but the number."""
+    return replace(_event(of, "resubscribed", channel, now), address_hash=_addresses(connection, of.customer_id).get(channel))
+
+
 def _event(of: Recipient, kind: EventType, channel: str, now: datetime, *, link: str | None = None) -> Event:
     return Event(
         event_id=derived_id(SOURCE, kind, of.message_id, channel, link, now.isoformat()),
@@ -167,11 +173,26 @@ def _event(of: Recipient, kind: EventType, channel: str, now: datetime, *, link:
     )
 
 
+def _addresses(connection: sa.Connection, customer_id: str) -> dict[str, str]:
+    """Hash of the address per channel, of email and SMS, to which the customer's latest messages went, as far as events have told."""
+    events = delivery_events
+    rows = connection.execute(
+        sa.select(events.c.channel, events.c.address_hash)
+        .join_from(messages, events, events.c.message_id == messages.c.message_id)
+        .where(messages.c.customer_id == customer_id, events.c.address_hash.is_not(None), events.c.channel.in_(("email", "sms")))
+        .order_by(messages.c.not_before, events.c.occurred_at, events.c.seq)
+    )
+    return {row.channel: row.address_hash for row in rows}
+
+
 def _refusals(connection: sa.Connection, customer_id: str, now: datetime) -> set[tuple[str, str]]:
-    """(channel, reason) of what is in force for the customer."""
+    """(channel, reason) of what is in force for the customer, or for the address that the customer has there."""
     table = suppressions
+    addresses = _addresses(connection, customer_id)
     columns = (table.c.suppression_id, table.c.operation, table.c.channel, table.c.reason, table.c.starts_at, table.c.ends_at)
-    rows = connection.execute(sa.select(*columns).where(table.c.customer_id == customer_id)).all()
+    of_customer = table.c.customer_id == customer_id
+    of_addresses = [sa.and_(table.c.address_hash == hashed, table.c.channel == channel) for channel, hashed in addresses.items()]
+    rows = connection.execute(sa.select(*columns).where(sa.or_(of_customer, *of_addresses))).all()
     lifted = {row.suppression_id for row in rows if row.operation == "lift"}
     return {
         (row.channel, row.reason)

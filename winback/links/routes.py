@@ -8,6 +8,7 @@ GET        /c/<token>/<number>?to=  clicked
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -18,7 +19,7 @@ import structlog
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
@@ -38,6 +39,9 @@ from winback.settings import Settings
 
 LARGEST_FORM = 16_384
 """Bytes; a form of ours has a few hundred."""
+
+FORM_SECONDS = 10.0
+"""For a whole form to arrive."""
 
 _PIXEL = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b")
 _PIXEL_HEADERS = {"Cache-Control": "no-store, private", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
@@ -235,7 +239,7 @@ def _looked_ahead(method: str, headers: Mapping[str, str]) -> bool:
 
 
 async def _form(request: Request) -> FormData:
-    """The form of a POST, urlencoded or multipart; at most `LARGEST_FORM` bytes of it are read."""
+    """The form of a POST, urlencoded or multipart; at most `LARGEST_FORM` bytes of it are read, for at most `FORM_SECONDS`."""
     size = 0
 
     async def bounded() -> Any:
@@ -246,4 +250,10 @@ async def _form(request: Request) -> FormData:
             raise HTTPException(413)
         return message
 
-    return await Request(request.scope, bounded).form(max_files=0, max_fields=20)
+    try:
+        async with asyncio.timeout(FORM_SECONDS):
+            return await Request(request.scope, bounded).form(max_files=0, max_fields=20)
+    except TimeoutError:
+        raise HTTPException(408, headers={"Connection": "close"}) from None
+    except ClientDisconnect:
+        raise HTTPException(400) from None

@@ -18,16 +18,27 @@ from winback.inbox.signatures import twilio_verifies
 
 STATUS, INBOUND = "/twilio/status", "/twilio/inbound"
 
+
+def _plain(text: str) -> str:
+    """Without accents and case."""
+    return "".join(letter for letter in unicodedata.normalize("NFKD", text).casefold() if not unicodedata.combining(letter))
+
+
 STOP_WORDS = frozenset(
-    "stop stopall unsubscribe cancel end quit revoke optout remove "  # English
-    "arret arrete arreter annuler desabonner desinscrire "  # French
-    "stopp stoppen abmelden abbestellen "  # German; Norwegian and Swedish have the first
-    "baja alto parar cancelar salir "  # Spanish; Portuguese has parar and cancelar
-    "sair descadastrar "  # Portuguese
-    "annulla basta disiscrivi "  # Italian
-    "afmelden uitschrijven "  # Dutch
-    "avsluta avregistrer afmeld lopeta "  # Swedish, Norwegian, Danish, Finnish
-    "rezygnuje wypisz odhlasit".split()  # Polish, Czech
+    (
+        "stop stopall unsubscribe cancel end quit revoke optout remove "  # English
+        "arret arrete arreter annuler desabonner desinscrire "  # French
+        "stopp stoppen abmelden abbestellen "  # German; Norwegian and Swedish have the first
+        "baja alto parar cancelar salir "  # Spanish; Portuguese has parar and cancelar
+        "sair descadastrar "  # Portuguese
+        "annulla basta disiscrivi "  # Italian
+        "afmelden uitschrijven "  # Dutch
+        "avsluta avregistrer afmeld lopeta "  # Swedish, Norwegian, Danish, Finnish
+        "rezygnuje wypisz odhlasit "  # Polish, Czech
+        "berhenti iptal "  # Indonesian and Malay, Turkish
+        + _plain("стоп отписаться відписатися στοπ διακοπή إلغاء توقف הסר הפסק ")  # Russian, Ukrainian, Greek, Arabic, Hebrew
+        + _plain("退订 退訂 停止 配信停止 取消 수신거부 중지")  # Chinese, Japanese, Korean
+    ).split()
 )
 """Compared without accents, case and punctuation, with the whole message or what is left of it without politeness."""
 
@@ -141,9 +152,8 @@ class TwilioEvents:
 
 def wish(text: str, opt_out_type: str = "") -> tuple[EventType, str | None]:
     """What a message from a person asks for, and the keyword. `opt_out_type` is Twilio's own judgement (Advanced Opt-Out), if any."""
-    plain = "".join(letter for letter in unicodedata.normalize("NFKD", text).casefold() if not unicodedata.combining(letter))
     # A long text is a letter, whatever it begins with.
-    words = _WORD.findall(plain[:200])
+    words = _WORD.findall(_plain(text)[:200])
     joined = "".join(words)
     left = {joined} if joined in STOP_WORDS | START_WORDS else {word for word in words if word not in _POLITE}
     if opt_out_type.upper() == "STOP" or (left and left <= STOP_WORDS):
