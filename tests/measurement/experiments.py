@@ -27,6 +27,7 @@ def measured(
     window_days: int = 14,
     as_of: datetime = datetime(2030, 3, 1),
     mart: str = "campaign_lift",
+    again: Mapping[str, Sequence[str]] | None = None,
 ) -> list[dict[str, Any]]:
     """The rows of `mart` after one derivation.
 
@@ -35,13 +36,25 @@ def measured(
     experiments
         Program name -> arm (`treatment`, `holdout`) -> customer -> amounts of the orders within the window, empty for no order. A customer
         may be in several programs, as a holdout that experiments share is; their orders are the same ones then.
+    again
+        Program -> customers who entered it a second time, a day later.
     """
     enrolments: list[dict[str, Any]] = []
     amounts: dict[str, Sequence[float]] = {}
     for program, arms in experiments.items():
         for arm, people in arms.items():
             for customer, spent in people.items():
-                enrolments.append({"program": program, "customer_id": customer, "arm": arm, "enrolment_id": f"{program}|{customer}"})
+                entries = 2 if customer in (again or {}).get(program, ()) else 1
+                enrolments += [
+                    {
+                        "program": program,
+                        "customer_id": customer,
+                        "arm": arm,
+                        "enrolment_id": f"{program}|{customer}|{entry}",
+                        "enrolled_at": ENROLLED_AT + timedelta(days=entry),
+                    }
+                    for entry in range(entries)
+                ]
                 amounts[customer] = spent
     orders = [(f"{customer}-{number}", customer, spend) for customer, spent in amounts.items() for number, spend in enumerate(spent)]
     count = len(enrolments)
@@ -80,10 +93,11 @@ def measured(
         ledger={
             "enrolments": pa.table(
                 {
-                    **{name: [row[name] for row in enrolments] for name in ("enrolment_id", "program", "customer_id", "arm")},
+                    **{
+                        name: [row[name] for row in enrolments] for name in ("enrolment_id", "program", "customer_id", "arm", "enrolled_at")
+                    },
                     "version": [1] * count,
                     "anchor_at": [ENROLLED_AT - timedelta(days=90)] * count,
-                    "enrolled_at": [ENROLLED_AT] * count,
                     "as_of": [ENROLLED_AT] * count,
                     "recorded_at": [ENROLLED_AT] * count,
                 }

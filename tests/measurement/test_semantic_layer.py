@@ -17,7 +17,11 @@ from tests.measurement.experiments import measured, rows
 def test_metrics_equal_sql(tmp_path: Path) -> None:
     people = {f"t{number}": [10.0 + number] if number % 3 == 0 else [] for number in range(30)}
     controls = {f"h{number}": [5.0] if number % 5 == 0 else [] for number in range(20)}
-    measured(tmp_path, {"one": {"treatment": people, "holdout": controls}, "two": {"treatment": controls, "holdout": people}})
+    measured(
+        tmp_path,
+        {"one": {"treatment": people, "holdout": controls}, "two": {"treatment": controls, "holdout": people}},
+        again={"one": ["t0", "t1", "h0"]},
+    )
     answer = tmp_path / "answer.csv"
     asked = [
         "--metrics",
