@@ -7,7 +7,7 @@ from datetime import date, datetime, time, timedelta
 import dagster as dg
 
 # Old enough for the histories that are replayed; a partition costs nothing until it is run.
-DAYS = dg.DailyPartitionsDefinition(start_date="2009-01-01")
+DAYS = dg.DailyPartitionsDefinition(start_date="1990-01-01")
 
 # Every day is a run of its own: its decisions need the ledger as the day before left it.
 ONE_DAY_A_RUN = dg.BackfillPolicy.multi_run(max_partitions_per_run=1)
