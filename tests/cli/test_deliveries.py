@@ -105,7 +105,6 @@ def test_everything_not_accepted_is_listed_with_counts_by_reason(refused: tuple[
         ("--channel", "ads", set()),
         ("--destination", "outbox", {"ann"}),
         ("--program", "lapsing", {"ann", "bob"}),
-        ("--program", "other", set()),
         ("--customer", "bob", {"bob"}),
         ("--since", "2017-12-01T12:00:00", {"ann"}),
         ("--reason", "not_before", {"bob"}),
@@ -117,10 +116,15 @@ def test_filters(refused: tuple[Shop, Provider, str, str], option: str, value: s
 
 
 def test_a_wrong_filter_says_what_is_allowed(shop: Shop) -> None:
-    for option, message in (("--status", "deferred, rejected"), ("--channel", "email, sms")):
+    for option, message in (("--status", "deferred, rejected"), ("--channel", "email, sms"), ("--destination", "outbox, outbox_meta")):
         result = run(option, "pigeon")
         assert result.exit_code == 2
         assert "found 'pigeon'; allowed: " + message in " ".join(result.output.replace("│", " ").split())
+
+
+def test_a_program_that_nobody_knows_is_named_and_not_taken_for_good_news(shop: Shop) -> None:
+    assert "found 'laping'; the ledger knows: lapsing" in str(run("--program", "laping").exception)
+    assert "found 'laping'; the ledger knows: lapsing" in str(run("retry", "--program", "laping").exception)
 
 
 def test_looking_makes_no_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +189,7 @@ def test_it_must_be_said_which(shop: Shop) -> None:
     for arguments in (["retry"], ["discard", "--reason", "x"], ["retry", "abcdef", "--status", "rejected"]):
         result = run(*arguments)
         assert isinstance(result.exception, BadInput)
-        assert "Say which: ids, or filters" in str(result.exception)
+        assert "Say which: either ids, or filters" in str(result.exception)
 
 
 def test_an_id_must_name_one_item(refused: tuple[Shop, Provider, str, str]) -> None:

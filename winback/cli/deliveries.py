@@ -57,6 +57,7 @@ def deliveries(
     wanted = _filter(status, channel, destination, program, customer, since, reason)
     settings = settings_with_ledger()
     with open_ledger(settings) as ledger:
+        _known(ledger, wanted)
         now = acting_now(settings, ledger, utc_now())
         counts = counted(ledger, wanted, now)
         found = listed(ledger, wanted, now, limit)
@@ -135,13 +136,26 @@ def _filter(
 ) -> Filter:
     from winback.deliveries import LANES, STATUSES, Filter
     from winback.destinations import PLATFORMS, lane_of
+    from winback.destinations.config import installed
 
     if status not in (*STATUSES, "all"):
         raise typer.BadParameter(f"found {status!r}; allowed: {_STATUSES}", param_hint="--status")
     lanes = (*LANES, *map(lane_of, PLATFORMS))
     if channel is not None and channel not in lanes:
         raise typer.BadParameter(f"found {channel!r}; allowed: {', '.join(lanes)}", param_hint="--channel")
+    places = ("outbox", *(f"outbox_{platform}" for platform in PLATFORMS), *installed())
+    if destination is not None and destination not in places:
+        raise typer.BadParameter(f"found {destination!r}; allowed: {', '.join(places)}", param_hint="--destination")
     return Filter(None if status == "all" else status, channel, destination, program, customer, since, reason)
+
+
+def _known(ledger: Ledger, wanted: Filter) -> None:
+    """A misspelt name would find nothing, which reads like good news."""
+    from winback.errors import BadInput
+
+    programs = sorted(ledger.statuses())
+    if wanted.program is not None and wanted.program not in programs:
+        raise BadInput(f"--program: found {wanted.program!r}; the ledger knows: {', '.join(programs) or 'none yet'}.")
 
 
 def settings_with_ledger() -> Settings:
@@ -176,9 +190,10 @@ def _act(
 
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     if bool(ids) == (wanted != Filter()):
-        raise BadInput("Say which: ids, or filters (--status, --channel, --destination, --program, --customer, --since), not both.")
+        raise BadInput("Say which: either ids, or filters (--status, --channel, --destination, --program, --customer, --since).")
     settings = settings_with_ledger()
     with open_ledger(settings) as ledger:
+        _known(ledger, wanted)
         acted_at = utc_now()
         now = acting_now(settings, ledger, acted_at)
         found = named(ledger, ids, now) if ids else listed(ledger, wanted, now)

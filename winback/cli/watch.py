@@ -11,10 +11,9 @@ import typer
 
 
 def watch(as_json: Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")] = False) -> None:
-    """Look at the ledger and tell what is wrong: nothing tried that was due, no day applied, a destination that fails. For cron.
+    """Say whether anything keeps messages from leaving, a schedule that is dead among it; exit code 1 if so. For cron.
 
-    What begins or ends is told by the alert channels, once. Exit code 1 if something keeps messages from leaving. Other runs are not
-    disturbed: the warehouse is not opened.
+    Alert channels are told once when it begins and once when it is over. Runs are not disturbed.
     """
     from winback.alerts import watch_from_outside
     from winback.cli.deliveries import settings_with_ledger
