@@ -161,7 +161,7 @@ def test_files_that_are_waiting_are_told_until_they_are_landed(shop: Shop) -> No
         ("customers.csv", CUSTOMERS.replace("\n", "\r").encode()),
         ("customers.csv", CUSTOMERS.replace("\n", "\n\n").encode().rstrip()),
         ("customers.csv", CUSTOMERS.replace("customer_id,email", '"Customer ID", E-Mail ').encode()),
-        ("customers.csv.gz", gzip.compress(CUSTOMERS.encode())),
+        ("customers.csv.gz", gzip.compress(CUSTOMERS.encode(), mtime=0)),
         ("CUSTOMERS_2025.TSV", CUSTOMERS.replace(",", "\t").encode()),
         ("customers/part-0.csv", CUSTOMERS.encode()),
         ("customers.jsonl", b'{"customer_id": "C1", "email": "ana@example.com"}\n\n{"email": "bo@example.com", "customer_id": "C2"}'),
@@ -171,7 +171,9 @@ def test_files_that_are_waiting_are_told_until_they_are_landed(shop: Shop) -> No
         ),
         (
             "customers.json.gz",
-            gzip.compress(b'[{"customer_id": "C1", "email": "ana@example.com"}, {"email": "bo@example.com", "customer_id": "C2"}]'),
+            gzip.compress(
+                b'[{"customer_id": "C1", "email": "ana@example.com"}, {"email": "bo@example.com", "customer_id": "C2"}]', mtime=0
+            ),
         ),
     ],
 )
@@ -307,7 +309,7 @@ def test_what_is_no_error_becomes_null_or_the_default(shop: Shop) -> None:
         ("orders.json", b"[{", "is not a JSON array that can be read"),
         ("orders.jsonl", b"{]\n{]\n", "holds no JSON object that can be read"),
         ("orders.csv.gz", b"not gzip", "cannot be read"),
-        ("orders.csv.gz", gzip.compress(ORDERS.encode())[:-12], "cannot be read"),
+        ("orders.csv.gz", gzip.compress(ORDERS.encode(), mtime=0)[:-12], "cannot be read"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named_and_the_others_are_landed(shop: Shop, name: str, content: bytes, expected: str) -> None:
