@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from itertools import permutations
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -136,8 +137,8 @@ def test_an_unsubscription_that_arrives_after_a_later_return_changes_nothing(led
 
 @pytest.mark.parametrize("order", list(permutations(range(3))))
 def test_wishes_of_a_customer_without_message_or_address_count_in_their_own_order(ledger: Ledger, order: tuple[int, ...]) -> None:
-    of = {"address": None, "customer_id": "c1"}
-    wishes = [event("unsubscribed", 1, **of), event("resubscribed", 2, **of), event("unsubscribed", 1, channel="sms", **of)]
+    told: list[tuple[EventType, int, str]] = [("unsubscribed", 1, "email"), ("resubscribed", 2, "email"), ("unsubscribed", 1, "sms")]
+    wishes = [event(kind, hour, address=None, channel=channel, customer_id="c1") for kind, hour, channel in told]
     for position in order:
         record_events(ledger, [wishes[position]], NOW)
     assert holding(ledger) == {("c1", None, "sms", "unsubscribed")}
@@ -163,8 +164,8 @@ HISTORIES = st.lists(
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=HISTORIES, seed=st.integers(0, 1000))
 def test_shuffled_repeated_and_cut_differently_it_is_the_same(
-    tmp_path_factory: pytest.TempPathFactory, history: list[tuple], seed: int
-) -> None:  # type: ignore[type-arg]
+    tmp_path_factory: pytest.TempPathFactory, history: list[tuple[Any, ...]], seed: int
+) -> None:
     events = [
         event(kind, hour, address=address, channel=channel, message_id=m, customer_id=customer)
         for kind, hour, address, channel, m, customer in history

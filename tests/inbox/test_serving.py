@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
+from pathlib import Path
 
 import pytest
 import uvicorn
@@ -10,8 +12,14 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
+from structlog.testing import capture_logs
 
-from winback.inbox.serving import ImpatientProtocol
+from tests.inbox.mails import OURS, bounce
+from tests.inbox.test_recording import message
+from winback.destinations.config import MailboxListening
+from winback.inbox.serving import ImpatientProtocol, look_at_mail
+from winback.ledger import open_ledger_at
+from winback.settings import Settings
 
 
 class HastyProtocol(ImpatientProtocol):
@@ -57,3 +65,22 @@ def test_an_unfinished_second_head_too() -> None:
 def test_a_kept_connection_is_used_again() -> None:
     last = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     assert asyncio.run(_talk(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", last)).count(b"hello") == 2
+
+
+def test_whatever_goes_wrong_with_mail_is_told_and_the_next_look_finds_it(tmp_path: Path) -> None:
+    (tmp_path / "bounces").mkdir()
+    (tmp_path / "bounces" / "a.eml").write_bytes(bounce())
+    settings, mailbox = Settings(project=tmp_path), MailboxListening(folder=Path("bounces"))
+    now = datetime(2026, 11, 21, 12)
+
+    def look(path: Path) -> list[tuple[str, str]]:
+        with open_ledger_at(f"sqlite:///{path}") as ledger, capture_logs() as told:
+            message(ledger, OURS, "c1")
+            if path.name == "broken.db":
+                with ledger.engine.begin() as connection:
+                    connection.exec_driver_sql("drop table delivery_events")
+            look_at_mail(settings, ledger, mailbox, lambda: now)
+        return [(one["log_level"], str(one.get("problem", one.get("events")))) for one in told]
+
+    assert look(tmp_path / "broken.db") == [("error", "OperationalError")]
+    assert look(tmp_path / "ledger.db") == [("info", "1")]

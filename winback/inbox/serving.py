@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -122,7 +123,7 @@ async def _serve(settings: Settings, ledger: Ledger, found: Opened, host: str, p
     )
     server = _Server(config, ready, writer)
     mailbox = load_destinations(settings.project).listen.mailbox
-    reading = asyncio.create_task(_read_mail_now_and_then(settings, ledger, mailbox)) if mailbox else None
+    reading = asyncio.create_task(_read_mail_now_and_then(settings, ledger, mailbox, clock)) if mailbox else None
     try:
         await server.serve()
     except SystemExit:
@@ -133,19 +134,25 @@ async def _serve(settings: Settings, ledger: Ledger, found: Opened, host: str, p
         await asyncio.to_thread(writer.close)
 
 
-async def _read_mail_now_and_then(settings: Settings, ledger: Ledger, mailbox: MailboxListening) -> None:
-    """Read bounces and complaints for as long as the receiver runs. What goes wrong is told, and tried again."""
+async def _read_mail_now_and_then(settings: Settings, ledger: Ledger, mailbox: MailboxListening, clock: Callable[[], datetime]) -> None:
     while True:
-        try:
-            report = await asyncio.to_thread(read_mails, ledger, mailbox, os.environ, settings.project, utc_now)
-        except RetryLater as problem:
-            _log.warning("mailbox", problem=problem.reason)
-        except WinbackError as problem:
-            _log.warning("mailbox", problem=str(problem))
-        else:
-            if report.mails:
-                _log.info("mailbox", mails=report.mails, events=report.events, ignored=report.ignored)
+        await asyncio.to_thread(look_at_mail, settings, ledger, mailbox, clock)
         await asyncio.sleep(mailbox.every_seconds)
+
+
+def look_at_mail(settings: Settings, ledger: Ledger, mailbox: MailboxListening, clock: Callable[[], datetime]) -> None:
+    """Read bounces and complaints once. Never raises: what goes wrong is told, and tried again at the next look."""
+    try:
+        report = read_mails(ledger, mailbox, os.environ, settings.project, clock)
+    except RetryLater as problem:
+        _log.warning("mailbox", problem=problem.reason)
+    except WinbackError as problem:
+        _log.warning("mailbox", problem=str(problem))
+    except Exception as problem:  # noqa: BLE001 - a full disk today must not keep tomorrow's bounces unread
+        _log.error("mailbox", problem=type(problem).__name__)
+    else:
+        if report.mails:
+            _log.info("mailbox", mails=report.mails, events=report.events, ignored=report.ignored)
 
 
 class _Server(uvicorn.Server):
