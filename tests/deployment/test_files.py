@@ -1,0 +1,145 @@
+"""The files of deploy/ are well formed, start commands that exist, and hold no secret."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from winback.cli import app
+from winback.settings import LISTEN_PORT, PROJECT_ROOT, Settings
+
+DEPLOY = PROJECT_ROOT / "deploy"
+KUBERNETES = DEPLOY / "kubernetes"
+BIN = Path(sys.executable).parent
+USER = 10001
+
+
+def compose() -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))
+    return loaded
+
+
+def resources() -> list[dict[str, Any]]:
+    """Every resource that Kustomize applies."""
+    listed = yaml.safe_load((KUBERNETES / "kustomization.yaml").read_text(encoding="utf-8"))["resources"]
+    assert {path.name for path in KUBERNETES.glob("*.yaml")} == {*listed, "kustomization.yaml"}
+    return [resource for name in listed for resource in yaml.safe_load_all((KUBERNETES / name).read_text(encoding="utf-8"))]
+
+
+def pods() -> dict[str, dict[str, Any]]:
+    """The pod's specification by the name of its stateful set."""
+    return {found["metadata"]["name"]: found["spec"]["template"]["spec"] for found in resources() if found["kind"] == "StatefulSet"}
+
+
+def containers(pod: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    return {one["name"]: one for one in [*pod.get("initContainers", []), *pod["containers"]]}
+
+
+def _lint(tool: str, *arguments: str) -> None:
+    if not (BIN / tool).exists():
+        pytest.skip(f"{tool} is not installed")
+    found = subprocess.run([BIN / tool, *arguments], capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_compose_follows_its_specification() -> None:
+    _lint("check-jsonschema", "--builtin-schema", "vendor.compose-spec", str(DEPLOY / "compose.yaml"))
+
+
+def test_kubernetes_knows_every_field() -> None:
+    files = sorted(str(path) for path in KUBERNETES.glob("*.yaml") if path.name != "kustomization.yaml")
+    _lint("kubernetes-validate", "--strict", *files)
+
+
+def test_the_dockerfile_has_nothing_to_complain_of() -> None:
+    _lint("hadolint", str(DEPLOY / "Dockerfile"))
+
+
+def test_both_deployments_start_the_same_things() -> None:
+    """The worker alone is reached differently: by its service's name, or within the pod."""
+    services = {name: service["command"] for name, service in compose()["services"].items() if name != "postgres"}
+    in_pod = {name: container["command"] for name, container in containers(pods()["winback"]).items()}
+
+    assert services == in_pod
+    [config_map] = [found for found in resources() if found["kind"] == "ConfigMap" and found["metadata"]["name"] == "winback-workspace"]
+    workspaces = [(DEPLOY / "workspace.yaml").read_text(encoding="utf-8"), config_map["data"]["workspace.yaml"]]
+    servers = [yaml.safe_load(text)["load_from"][0]["grpc_server"] for text in workspaces]
+    assert [(server["port"], server["location_name"]) for server in servers] == [(4000, "winback")] * 2
+    assert (DEPLOY / "postgres" / "dagster.sql").read_text(encoding="utf-8") in [
+        found["data"].get("dagster.sql") for found in resources() if found["kind"] == "ConfigMap"
+    ]
+
+
+def test_commands_exist() -> None:
+    ours = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
+    started = [container["command"] for container in containers(pods()["winback"]).values()]
+
+    assert [command for command in started if command[0] == "winback" and command[1] not in ours] == []
+    assert [command[0] for command in started if command[0] != "sh" and not (BIN / command[0]).exists()] == []
+    assert ["winback", "listen", "--host", "0.0.0.0", "--port", str(LISTEN_PORT)] in started  # noqa: S104
+
+
+def _settings_named(text: str) -> set[str]:
+    return {name.lower() for name in re.findall(r"\bWINBACK_([A-Z_]+)", text)}
+
+
+def test_settings_that_are_named_exist() -> None:
+    beside_settings = {"link_keys", "image", "files"}
+    for path in (*DEPLOY.rglob("*.yaml"), DEPLOY / "Dockerfile", PROJECT_ROOT / "docs" / "deployment.md"):
+        unknown = _settings_named(path.read_text(encoding="utf-8")) - set(Settings.model_fields) - beside_settings
+        assert unknown == set(), path.name
+
+
+def test_what_runs_is_asked_how_it_is() -> None:
+    for name, service in compose()["services"].items():
+        assert "healthcheck" in service or service["restart"] == "no", name
+    for pod in pods().values():
+        for container in pod["containers"]:
+            assert "livenessProbe" in container, container["name"]
+            assert container["resources"]["limits"]["memory"], container["name"]
+
+
+def test_nobody_is_root_and_only_one_opens_the_workbench() -> None:
+    for name, service in compose()["services"].items():
+        assert service["user"] in (f"{USER}:{USER}", "postgres"), name
+        assert service["cap_drop"] == ["ALL"], name
+    dockerfile = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+    assert f"useradd --uid {USER} " in dockerfile
+    assert dockerfile.index(f"USER {USER}") > dockerfile.index("COPY --from=build")
+    for pod in pods().values():
+        assert pod["securityContext"]["runAsNonRoot"]
+        assert [name for name, one in containers(pod).items() if one["securityContext"]["allowPrivilegeEscalation"]] == []
+    assert {found["spec"]["replicas"] for found in resources() if found["kind"] == "StatefulSet"} == {1}
+
+
+def _strings(found: Any) -> Iterator[str]:
+    if isinstance(found, Mapping):
+        for value in found.values():
+            yield from _strings(value)
+    elif isinstance(found, list):
+        for value in found:
+            yield from _strings(value)
+    elif isinstance(found, str):
+        yield found
+
+
+def test_no_secret_is_written_down() -> None:
+    for text in _strings([compose(), resources()]):
+        assert not re.search(r"://[^:@/]+:(?!\$\{)[^@]+@", text), text
+    assert [found["metadata"]["name"] for found in resources() if found["kind"] == "Secret"] == []
+    for pod in pods().values():
+        literal = [entry for container in pod["containers"] for entry in container.get("env", []) if "PASSWORD" in entry["name"]]
+        assert [entry for entry in literal if "value" in entry] == [], json.dumps(literal)
+
+
+def test_the_image_is_built_without_what_is_private() -> None:
+    ignored = (DEPLOY / "Dockerfile.dockerignore").read_text(encoding="utf-8").split()
+    assert {".git", "var", "**/.env"} <= set(ignored)
