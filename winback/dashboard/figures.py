@@ -47,8 +47,8 @@ _QUERIES = {
     """,
     "steps": """
         select program, version, brand, step_no, channel, arm, day, kind, content, waiting, on_its_way, progressed, withheld, skipped,
-            sent, not_sent, delivered, read, clicked, replied, bounced, unsubscribed, complained, read_times, click_times, reply_times,
-            machine_read, machine_clicked
+            sent, not_sent, reached, delivered, read, clicked, replied, bounced, unsubscribed, complained,
+            read_times, click_times, reply_times, machine_read, machine_clicked
         from marts.campaign_step_report
         order by program, version, brand, step_no, channel, arm
     """,

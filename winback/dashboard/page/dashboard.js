@@ -257,12 +257,12 @@
 
   function stepsPart(steps, nobody) {
     const groups = [...grouped(steps, (r) => `${r.version}|${r.step_no}|${r.content}|${r.channel}`).values()].sort((a, b) => b[0].version - a[0].version || a[0].step_no - b[0].step_no || (a[0].channel > b[0].channel ? 1 : -1));
-    return `<h2>Steps</h2><div class="grid">` + listing({ title: "Step by step", of: "Treated journeys. Delivered and bounced: of sent. Read, clicked, replied, unsubscribed: people, of delivered. Times count every read and click.", filters: ["program", "version", "brand", "channel"], empty: nobody || "No step has been reached yet.",
+    return `<h2>Steps</h2><div class="grid">` + listing({ title: "Step by step", of: "Treated journeys. Delivered and bounced: of sent. Read, clicked, replied, unsubscribed: people, of those sent that did not bounce. Times count every read and click.", filters: ["program", "version", "brand", "channel"], empty: nobody || "No step has been reached yet.",
       headings: ["step", "version", "channel", "waiting", "on its way", "sent", "not sent", "skipped", "delivered", "read", "clicked", "replied", "bounced", "unsubscribed", "times read", "times clicked"],
       body: groups.map((g) => {
         const n = (c) => total(g, c), of = (part, all) => ({ text: all ? show("percent", share(part, all)) : "–", value: all ? Number(share(part, all).toFixed(3)) : null });
-        return [{ text: `${g[0].step_no}. ${plain(g[0].content)} (day ${g[0].day})`, value: `${g[0].step_no} ${g[0].content}` }, g[0].version, g[0].channel === "(none)" ? "none yet" : plain(g[0].channel), n("waiting"), n("on_its_way"), n("sent"), n("not_sent"), n("skipped"), of(n("delivered"), n("sent")), of(n("read"), n("delivered")), of(n("clicked"), n("delivered")),
-          of(n("replied"), n("delivered")), of(n("bounced"), n("sent")), of(n("unsubscribed"), n("delivered")), n("read_times"), n("click_times")];
+        return [{ text: `${g[0].step_no}. ${plain(g[0].content)} (day ${g[0].day})`, value: `${g[0].step_no} ${g[0].content}` }, g[0].version, g[0].channel === "(none)" ? "none yet" : plain(g[0].channel), n("waiting"), n("on_its_way"), n("sent"), n("not_sent"), n("skipped"), of(n("delivered"), n("sent")), of(n("read"), n("reached")), of(n("clicked"), n("reached")),
+          of(n("replied"), n("reached")), of(n("bounced"), n("sent")), of(n("unsubscribed"), n("reached")), n("read_times"), n("click_times")];
       }) }) + "</div>";
   }
 

@@ -61,6 +61,7 @@ counted as (
         count(messages.sent_at) as sent,
         count(case when stands.decision = 'queued' and stands.is_resolved and messages.sent_at is null then 1 end) as not_sent,
         count(case when messages.outcome = 'unknown' and messages.sent_at is null then 1 end) as unknown,
+        count(case when messages.sent_at is not null and messages.bounced_at is null then 1 end) as reached,
         count(messages.delivered_at) as delivered,
         count(messages.read_at) as read,
         count(messages.clicked_at) as clicked,
@@ -102,6 +103,7 @@ select
     counted.sent,
     counted.not_sent,
     counted.unknown,
+    counted.reached,
     counted.delivered,
     counted.read,
     counted.clicked,
@@ -120,7 +122,7 @@ select
     100.0 * cast(counted.{{ part }} as {{ type_double() }}) / nullif(counted.sent, 0) as {{ part }}_percentage,
     {%- endfor %}
     {%- for part in ['read', 'clicked', 'replied', 'unsubscribed'] %}
-    100.0 * cast(counted.{{ part }} as {{ type_double() }}) / nullif(counted.delivered, 0) as {{ part }}_percentage
+    100.0 * cast(counted.{{ part }} as {{ type_double() }}) / nullif(counted.reached, 0) as {{ part }}_percentage
     {%- if not loop.last %},{% endif %}
     {%- endfor %}
 from counted
