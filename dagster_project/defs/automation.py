@@ -12,7 +12,7 @@ daily = dg.define_asset_job(
     # What is pulled from providers has a schedule of its own: their bad day is no reason for a bad day here.
     selection=dg.AssetSelection.all() - dg.AssetSelection.groups("inbox"),
     partitions_def=DAYS,
-    description="One day: land, check, sync, derive, plan, apply, send, publish, report, dashboard. Programs enter people on their own weekday.",
+    description="One day: land, check, sync, derive, plan, apply, send, publish, report. Programs enter people on their own weekday.",
     tags={"dagster/max_retries": "1"},
 )
 hourly = dg.define_asset_job(

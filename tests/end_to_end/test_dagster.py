@@ -61,7 +61,11 @@ def test_jobs_run_when_they_should(definitions: dg.Definitions) -> None:
     repository = definitions.get_repository_def()
 
     schedules = {found.name: (found.cron_schedule, found.execution_timezone, found.job.name) for found in repository.schedule_defs}
-    assert schedules == {"daily_schedule": ("0 0 * * *", "UTC", "daily"), "hourly_schedule": ("30 * * * *", "UTC", "hourly")}
+    assert schedules == {
+        "nightly_pull_schedule": ("45 23 * * *", "UTC", "nightly_pull"),
+        "daily_schedule": ("0 0 * * *", "UTC", "daily"),
+        "hourly_schedule": ("30 * * * *", "UTC", "hourly"),
+    }
     assert {sensor.name for sensor in repository.sensor_defs} == {"new_files", "on_run_failure"}
     daily = {key.path[-1] for key in definitions.resolve_job_def("daily").asset_layer.executable_asset_keys}
     hourly = {key.path[-1] for key in definitions.resolve_job_def("hourly").asset_layer.executable_asset_keys}
