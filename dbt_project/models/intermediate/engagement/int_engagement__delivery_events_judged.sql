@@ -36,7 +36,9 @@ of_unknown_messages as (
     select
         events.event_id,
         events.channel,
-        events.address_hash
+        events.address_hash,
+        events.occurred_at,
+        events.event_type = 'replied' and events.message_id is null as is_answer
     from {{ ref('stg_ledger__delivery_events') }} as events
     left join {{ ref('stg_ledger__messages') }} as messages on events.message_id = messages.message_id
     where messages.message_id is null and events.address_hash is not null
@@ -48,6 +50,35 @@ holders as (
         addresses.customer_id
     from of_unknown_messages as events
     inner join addresses on events.channel = addresses.channel and events.address_hash = addresses.address_hash
+),
+
+-- A reply names no message: it answers the last one that was sent to its number.
+answered as (
+    select
+        replies.event_id,
+        messages.message_id,
+        row_number() over (partition by replies.event_id order by outcomes.recorded_at desc, messages.message_id asc) as recency
+    from of_unknown_messages as replies
+    inner join holders on replies.event_id = holders.event_id
+    inner join {{ ref('stg_ledger__messages') }} as messages
+        on holders.customer_id = messages.customer_id and replies.channel = messages.channel
+    inner join {{ ref('stg_ledger__outcomes') }} as outcomes
+        on messages.message_id = outcomes.item_id and outcomes.recorded_at <= replies.occurred_at
+    where replies.is_answer and outcomes.outcome = 'accepted'
+),
+
+told as (
+    select
+        events.event_id,
+        coalesce(events.message_id, answered.message_id) as message_id,
+        events.channel,
+        events.event_type,
+        events.occurred_at,
+        events.is_machine,
+        events.link,
+        events.reason
+    from {{ ref('stg_ledger__delivery_events') }} as events
+    left join answered on events.event_id = answered.event_id and answered.recency = 1
 )
 
 select
@@ -70,8 +101,8 @@ select
     end as is_machine,
     events.link,
     events.reason
-from {{ ref('stg_ledger__delivery_events') }} as events
+from told as events
 left join {{ ref('stg_ledger__messages') }} as messages on events.message_id = messages.message_id
-left join holders on events.event_id = holders.event_id
+left join holders on events.event_id = holders.event_id and (messages.customer_id is null or messages.customer_id = holders.customer_id)
 left join arrivals on events.message_id = arrivals.message_id
 left join scanned on events.message_id = scanned.message_id
