@@ -72,8 +72,8 @@ TABLES: dict[str, dict[str, str]] = {
         "offer_codes": "program varchar, code varchar, enrolment_id varchar, " + _RECORDED,
         "landed_files": "file_id varchar, file varchar, table_name varchar, rows_landed bigint, rows_quarantined bigint, "
         "position integer, " + _RECORDED,
-        "delivery_events": "event_id varchar, source varchar, event_type varchar, message_id varchar, provider_id varchar, channel varchar, "
-        "address_hash varchar, occurred_at timestamp, is_machine integer, link varchar, reason varchar, " + _RECORDED,
+        "delivery_events": "event_id varchar, source varchar, event_type varchar, message_id varchar, provider_id varchar, "
+        "channel varchar, address_hash varchar, occurred_at timestamp, is_machine integer, link varchar, reason varchar, " + _RECORDED,
         "applied_plans": "as_of timestamp, plan_hash varchar, counts varchar, run_id varchar, " + _RECORDED,
         "audit_trail": "act varchar, actor varchar, subject varchar, details varchar, previous_hash varchar, hash varchar, " + _RECORDED,
     },
