@@ -93,7 +93,7 @@ def main(first: date, days: int) -> int:
                 console.print(f"{day}  {_what_happened(result)}  [dim]{time.monotonic() - began:.1f} s[/]", highlight=False)
                 stages += _seconds_by_stage(result)
             told = where_the_time_went(first_began - _STARTED, time.monotonic() - first_began, stages)
-            console.print(f"[dim]{told}[/]", highlight=False)
+            console.print(f"[dim]{told}[/]", highlight=False, soft_wrap=True)
     return 0
 
 
