@@ -291,6 +291,8 @@ _DEMANDS: Mapping[str, Callable[[Captured], Complaints]] = {
     "meta/custom-audiences.openapi.json": _meta,
     "onesignal/onesignal.openapi.json": _onesignal,
     "sendgrid/mail-send.openapi.json": _sendgrid,
+    "sendgrid/tsg_suppressions_v3.json": lambda captured: _is(captured, "application/json", "Bearer"),
     "tiktok/dmp-custom-audience.openapi.json": _tiktok,
+    "twilio/deactivations.openapi.json": lambda captured: _is(captured, "application/x-www-form-urlencoded", "Basic"),
     "twilio/messages.openapi.json": _twilio,
 }
