@@ -176,12 +176,15 @@ differences as (
         treatment_share - holdout_share - sqrt(below_squared) as lift_low,
         treatment_share - holdout_share + sqrt(above_squared) as lift_high,
         {{ always_valid_half_width('cautious_share_variance', '(treatment_enrolled + holdout_enrolled)') }} as lift_always_width,
-        {{ always_valid_half_width('nullif(cautious_revenue_variance, 0)', '(treatment_enrolled + holdout_enrolled)') }} as revenue_always_width,
+        {{ always_valid_half_width('nullif(cautious_revenue_variance, 0)', '(treatment_enrolled + holdout_enrolled)') }}
+            as revenue_always_width,
         case
             when treatment_share > 0 and holdout_share > 0
-                then {{ z }} * sqrt(
-                    treatment_share_variance / (treatment_share * treatment_share) + holdout_share_variance / (holdout_share * holdout_share)
-                )
+                then
+                    {{ z }} * sqrt(
+                        treatment_share_variance / (treatment_share * treatment_share)
+                        + holdout_share_variance / (holdout_share * holdout_share)
+                    )
         end as log_ratio_width,
         {%- for mean in means %}
         treatment_{{ mean }} - holdout_{{ mean }} as {{ mean }}_difference,

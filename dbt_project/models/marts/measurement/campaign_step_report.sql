@@ -56,7 +56,9 @@ counted as (
         count(case when stands.decision = 'skipped' and stands.reason = '{{ reason }}' then 1 end) as skipped_{{ reason }},
         {%- endfor %}
         count(
-            case when stands.decision = 'skipped' and coalesce(stands.reason, '') not in ('{{ skip_reasons | join("', '") }}') then 1 end
+            case
+                when stands.decision = 'skipped' and coalesce(stands.reason, '') not in ('{{ skip_reasons | join("', '") }}') then 1  -- noqa: LT05
+            end
         ) as skipped_other,
         count(messages.sent_at) as sent,
         count(case when stands.decision = 'queued' and stands.is_resolved and messages.sent_at is null then 1 end) as not_sent,
