@@ -21,7 +21,7 @@ def derive_with(settings: Settings, as_of: datetime, told: Callable[[str], None]
     engine.check()
     times = [monotonic()]
     with open_warehouse(settings) as workbench:
-        rows = sum(engine.hand_over(workbench).rows.values())
+        rows = sum(engine.hand_over(workbench).values())
     times.append(monotonic())
     run_dbt(settings, as_of, MODELS_ALONE)
     times.append(monotonic())

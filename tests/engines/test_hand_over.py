@@ -16,7 +16,7 @@ MORE_ORDERS = "order_id,customer_id,ordered_at,total\nO2,C2,2025-01-06 11:30:00,
 
 def handed(reached: Reached, shop: Shop) -> dict[str, int]:
     """Rows that travelled; afterwards both sides hold the same."""
-    rows = dict(reached.engine.hand_over(shop.connection).rows)
+    rows = dict(reached.engine.hand_over(shop.connection))
     for table in source_tables(shop.connection):
         here = shop.ask(f"from {table.full_name}")
         assert sorted(map(repr, reached.read(table.full_name))) == sorted(map(repr, here)), table.full_name

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from winback.engines.base import Engine, HandedOver, InTheWorkbench
+from winback.engines.base import Engine, InTheWorkbench
 from winback.settings import Settings
 
-__all__ = ["Engine", "HandedOver", "open_engine"]
+__all__ = ["Engine", "open_engine"]
 
 
 def open_engine(settings: Settings) -> Engine:

@@ -8,7 +8,6 @@ there before it sends, reports and published marts are read from there. An engin
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -30,13 +29,6 @@ READ_BY_PYTHON = (
 """Relations outside the marts that Python reads; a test finds every one that the code names."""
 
 
-@dataclass(frozen=True, slots=True)
-class HandedOver:
-    """Rows that went to the engine, by `schema.table`; a table without a change is absent."""
-
-    rows: Mapping[str, int]
-
-
 class Engine(Protocol):
     """One engine. `keeps_derived`: what a build has made can be read by the next one."""
 
@@ -47,8 +39,11 @@ class Engine(Protocol):
         """Raises `BadConfig` where the engine cannot be reached or used, naming the setting."""
         ...
 
-    def hand_over(self, workbench: duckdb.DuckDBPyConnection) -> HandedOver:
-        """Bring the source schemas of the engine to what the workbench has. All or nothing where the engine has transactions."""
+    def hand_over(self, workbench: duckdb.DuckDBPyConnection) -> Mapping[str, int]:
+        """Bring the source schemas of the engine to what the workbench has; rows that went over by `schema.table`.
+
+        All or nothing where the engine has transactions. A table of which nothing went over is absent.
+        """
         ...
 
     def take_back(self, workbench: duckdb.DuckDBPyConnection, schema_prefix: str = "") -> Mapping[str, int]:
@@ -69,8 +64,8 @@ class InTheWorkbench:
     def check(self) -> None:
         """Nothing to reach."""
 
-    def hand_over(self, workbench: duckdb.DuckDBPyConnection) -> HandedOver:  # noqa: ARG002  (the interface's)
-        return HandedOver({})
+    def hand_over(self, workbench: duckdb.DuckDBPyConnection) -> Mapping[str, int]:  # noqa: ARG002  (the interface's)
+        return {}
 
     def take_back(self, workbench: duckdb.DuckDBPyConnection, schema_prefix: str = "") -> Mapping[str, int]:  # noqa: ARG002
         return {}

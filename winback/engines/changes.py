@@ -138,13 +138,3 @@ def _same_before(workbench: duckdb.DuckDBPyConnection, before: Marks, full_name:
     """The mark of a table whose rows up to it are still those of the workbench; else None."""
     known = before.ends.get(full_name)
     return known if known is not None and _mark(workbench, full_name, known.upto) == known else None
-
-
-def drop_in_workbench(workbench: duckdb.DuckDBPyConnection, schema: str, table: str) -> None:
-    """Drop a table or view of the workbench, whichever it is."""
-    kinds = workbench.execute(
-        "select table_type from information_schema.tables where table_schema = ? and table_name = ? and table_catalog = current_database()",
-        [schema, table],
-    ).fetchall()
-    for (kind,) in kinds:
-        workbench.execute(f"drop {'view' if kind == 'VIEW' else 'table'} {schema}.{table}")

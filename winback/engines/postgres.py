@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from winback.engines.base import DERIVED_SCHEMAS, MARTS, READ_BY_PYTHON, HandedOver
-from winback.engines.changes import SOURCE_SCHEMAS, WHOLE, Change, Marks, SourceTable, changes, drop_in_workbench, marks, source_tables
+from winback.engines.base import MARTS
+from winback.engines.changes import SOURCE_SCHEMAS, WHOLE, Change, Marks, SourceTable, changes, marks, source_tables
+from winback.engines.taking_back import replace_derived, schemas_aside
 from winback.errors import BadConfig
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Postgres:
                 "WINBACK_ENGINE_URL: the user may not create schemas in this database; grant create on database to it, or name another one"
             )
 
-    def hand_over(self, workbench: duckdb.DuckDBPyConnection) -> HandedOver:
+    def hand_over(self, workbench: duckdb.DuckDBPyConnection) -> Mapping[str, int]:
         handed: dict[str, int] = {}
         with self._connected() as connection, connection.cursor() as cursor:
             for schema in (*SOURCE_SCHEMAS, _OWN):
@@ -95,41 +96,31 @@ class Postgres:
             cursor.execute(f"delete from {_KNOWN}")
             cursor.execute(f"insert into {_KNOWN} values ($1)", (marks(workbench, tables).to_json(),))
             connection.commit()
-        return HandedOver(handed)
+        return handed
 
     def take_back(self, workbench: duckdb.DuckDBPyConnection, schema_prefix: str = "") -> Mapping[str, int]:
-        taken: dict[str, int] = {}
         with self._connected() as connection, connection.cursor() as cursor:
-            wanted = [(f"{schema_prefix}{MARTS}", table) for table in _tables(cursor, f"{schema_prefix}{MARTS}")]
-            wanted += [(f"{schema_prefix}{schema}", table) for schema, table in READ_BY_PYTHON]
-            workbench.execute("begin")
-            try:
-                for schema, table in wanted:
-                    columns = _columns(cursor, schema, table)
-                    if not columns:
-                        continue
-                    workbench.execute(f"create schema if not exists {schema}")
-                    drop_in_workbench(workbench, schema, table)
-                    cursor.execute(f"select * from {schema}.{table}")
-                    workbench.register(_ARRIVING, cursor.fetch_record_batch())
-                    try:
-                        casts = ", ".join(f'"{name}"::{_BACK.get(kind, kind)} as "{name}"' for name, kind in columns)
-                        workbench.execute(f"create table {schema}.{table} as select {casts} from {_ARRIVING}")
-                    finally:
-                        workbench.unregister(_ARRIVING)
-                    taken[f"{schema}.{table}"] = workbench.execute(f"select count(*) from {schema}.{table}").fetchall()[0][0]
-                workbench.execute("commit")
-            except BaseException:
-                workbench.execute("rollback")
-                raise
-        return taken
+
+            @contextmanager
+            def reading(schema: str, table: str) -> Iterator[str | None]:
+                columns = _columns(cursor, schema, table)
+                if not columns:
+                    yield None
+                    return
+                cursor.execute(f"select * from {schema}.{table}")
+                workbench.register(_ARRIVING, cursor.fetch_record_batch())
+                try:
+                    casts = ", ".join(f'"{name}"::{_BACK.get(kind, kind)} as "{name}"' for name, kind in columns)
+                    yield f"select {casts} from {_ARRIVING}"
+                finally:
+                    workbench.unregister(_ARRIVING)
+
+            return replace_derived(workbench, schema_prefix, _tables(cursor, f"{schema_prefix}{MARTS}"), reading)
 
     def drop(self, schema_prefix: str) -> None:
-        if not schema_prefix:
-            raise ValueError("a prefix is needed: the derived marts themselves are not dropped")
         with self._connected() as connection, connection.cursor() as cursor:
-            for schema in DERIVED_SCHEMAS:
-                cursor.execute(f"drop schema if exists {schema_prefix}{schema} cascade")
+            for schema in schemas_aside(schema_prefix):
+                cursor.execute(f"drop schema if exists {schema} cascade")
             connection.commit()
 
 

@@ -12,14 +12,16 @@ import shutil
 import socket
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult
 
-from winback.engines.base import DERIVED_SCHEMAS, MARTS, READ_BY_PYTHON, HandedOver
-from winback.engines.changes import Marks, SourceTable, changes, drop_in_workbench, marks, source_tables
+from winback.engines.base import DERIVED_SCHEMAS, MARTS
+from winback.engines.changes import Marks, SourceTable, changes, marks, source_tables
+from winback.engines.taking_back import replace_derived, schemas_aside
 from winback.errors import BadConfig
 
 if TYPE_CHECKING:
@@ -87,7 +89,7 @@ class Spark:
                 f"({problem.strerror or problem}); start one (docs/engines.md), or name where it is: thrift://host:port"
             ) from None
 
-    def hand_over(self, workbench: duckdb.DuckDBPyConnection) -> HandedOver:
+    def hand_over(self, workbench: duckdb.DuckDBPyConnection) -> Mapping[str, int]:
         for schema in DERIVED_SCHEMAS:
             # A model that is no more would be taken back for ever.
             shutil.rmtree(self._storage / "derived" / schema, ignore_errors=True)
@@ -119,41 +121,19 @@ class Spark:
         after = _Contents(number, marks(workbench, tables), parts)
         self._remember(after)
         self._remove_leftovers(after)
-        return HandedOver({table: rows for table, rows in handed.items() if rows})
+        return {table: rows for table, rows in handed.items() if rows}
 
     def take_back(self, workbench: duckdb.DuckDBPyConnection, schema_prefix: str = "") -> Mapping[str, int]:
         _end_session()
         derived = self._storage / "derived"
-        wanted = [(f"{schema_prefix}{MARTS}", folder.name) for folder in sorted((derived / f"{schema_prefix}{MARTS}").glob("*"))]
-        wanted += [(f"{schema_prefix}{schema}", table) for schema, table in READ_BY_PYTHON]
-        taken: dict[str, int] = {}
-        workbench.execute("begin")
-        try:
-            for schema, table in wanted:
-                if not any((derived / schema / table).glob("*.parquet")):
-                    continue
-                workbench.execute(f"create schema if not exists {schema}")
-                drop_in_workbench(workbench, schema, table)
-                files = str(derived / schema / table / "*.parquet").replace("'", "''")
-                columns = workbench.sql(f"from read_parquet('{files}')")
-                # Spark's timestamps are instants; the workbench's are UTC without saying so.
-                casts = ", ".join(
-                    f'"{name}"::timestamp as "{name}"' if str(kind) == "TIMESTAMP WITH TIME ZONE" else f'"{name}"'
-                    for name, kind in zip(columns.columns, columns.types, strict=True)
-                )
-                workbench.execute(f"create table {schema}.{table} as select {casts} from read_parquet('{files}')")
-                taken[f"{schema}.{table}"] = workbench.execute(f"select count(*) from {schema}.{table}").fetchall()[0][0]
-            workbench.execute("commit")
-        except BaseException:
-            workbench.execute("rollback")
-            raise
-        return taken
+        marts = [folder.name for folder in sorted((derived / f"{schema_prefix}{MARTS}").glob("*"))]
+        return replace_derived(
+            workbench, schema_prefix, marts, lambda schema, table: nullcontext(_reading_of(workbench, derived / schema / table))
+        )
 
     def drop(self, schema_prefix: str) -> None:
-        if not schema_prefix:
-            raise ValueError("a prefix is needed: the derived marts themselves are not dropped")
-        for schema in DERIVED_SCHEMAS:
-            shutil.rmtree(self._storage / "derived" / f"{schema_prefix}{schema}", ignore_errors=True)
+        for schema in schemas_aside(schema_prefix):
+            shutil.rmtree(self._storage / "derived" / schema, ignore_errors=True)
 
     def _folder(self, full_name: str) -> Path:
         return self._storage.joinpath("handed_over", *full_name.split("."))
@@ -191,6 +171,20 @@ def _by_file(workbench: duckdb.DuckDBPyConnection, table: SourceTable, parts: li
     known = {file for part in parts for file in part.files}
     new = {file: count for file, count in rows.items() if file not in known}
     return kept, [part for part in [*stale, new] if part] or ([] if kept else [{}])
+
+
+def _reading_of(workbench: duckdb.DuckDBPyConnection, folder: Path) -> str | None:
+    """A query of the table that Spark wrote into a folder; None where it wrote none."""
+    if not any(folder.glob("*.parquet")):
+        return None
+    files = str(folder / "*.parquet").replace("'", "''")
+    columns = workbench.sql(f"from read_parquet('{files}')")
+    # Spark's timestamps are instants; the workbench's are UTC without saying so.
+    casts = ", ".join(
+        f'"{name}"::timestamp as "{name}"' if str(kind) == "TIMESTAMP WITH TIME ZONE" else f'"{name}"'
+        for name, kind in zip(columns.columns, columns.types, strict=True)
+    )
+    return f"select {casts} from read_parquet('{files}')"
 
 
 def _of_files(column: str, files: dict[str, int]) -> str:
