@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -37,6 +38,19 @@ class Incoming:
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
     received_at: datetime
+
+    def json(self) -> Any:
+        """The body as JSON.
+
+        Raises
+        ------
+        Malformed
+            It is none.
+        """
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            raise Malformed("the body is no JSON") from None
 
     def form(self) -> list[tuple[str, str]]:
         """The body as a urlencoded form.

@@ -5,7 +5,6 @@ Facts: https://documentation.onesignal.com/docs/en/event-streams-data (2026-11).
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -67,10 +66,7 @@ class OneSignalEvents:
             raise Refused(403, "the secret does not fit")
 
     def read(self, request: Incoming) -> Batch:
-        try:
-            body = json.loads(request.body)
-        except (ValueError, RecursionError):
-            raise Malformed("the body is no JSON") from None
+        body = request.json()
         if not isinstance(body, dict):
             raise Malformed("the body is no JSON object")
         kind = text_of(_field(body, "event.kind"))

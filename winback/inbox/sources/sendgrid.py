@@ -77,10 +77,7 @@ class SendGridEvents:
             raise Refused(403, "the signature is stale")
 
     def read(self, request: Incoming) -> Batch:
-        try:
-            items = json.loads(request.body)
-        except (ValueError, RecursionError):
-            raise Malformed("the body is no JSON") from None
+        items = request.json()
         if not isinstance(items, list):
             raise Malformed("the body is no JSON array")
         batch = Batch()

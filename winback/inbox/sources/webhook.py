@@ -74,10 +74,7 @@ class WebhookEvents:
             raise Refused(403, "the signature does not fit")
 
     def read(self, request: Incoming) -> Batch:
-        try:
-            body = json.loads(request.body)
-        except (ValueError, RecursionError):
-            raise Malformed("the body is no JSON") from None
+        body = request.json()
         if isinstance(body, dict) and body.get("type") == "ping":
             return Batch(ignored=1)
         items = body.get("events") if isinstance(body, dict) else None
