@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -15,6 +13,7 @@ import dagster as dg
 from dagster_dbt import DagsterDbtTranslator
 from dagster_dbt.asset_utils import get_asset_check_key_for_test
 
+from winback.dbt_command import in_environment
 from winback.engines import open_engine
 from winback.progress import tell
 from winback.settings import Settings
@@ -26,20 +25,6 @@ if TYPE_CHECKING:
 
 _PARSE_AS_OF = datetime(2000, 1, 1)
 _parsed: dict[Path, Manifest] = {}
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = {key: os.environ.get(key) for key in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for key, value in before.items():
-            if value is None:
-                os.environ.pop(key, None)
-            else:
-                os.environ[key] = value
 
 
 def lighten_dbt() -> None:
@@ -95,7 +80,7 @@ def _parse(settings: Settings) -> Manifest:
     from dbt.cli.main import dbtRunner
 
     settings.warehouse.parent.mkdir(parents=True, exist_ok=True)
-    with _environment(settings.dbt_environment(_PARSE_AS_OF)):
+    with in_environment(settings.dbt_environment(_PARSE_AS_OF)):
         outcome = dbtRunner().invoke(["--quiet", "parse"])
     if not outcome.success:
         raise dg.Failure(f"dbt cannot parse {settings.dbt_project}: {outcome.exception}")
@@ -138,7 +123,7 @@ def build(
     engine.check()
     with open_warehouse(settings) as workbench:
         engine.hand_over(workbench)
-    with _environment(settings.dbt_environment(as_of)):
+    with in_environment(settings.dbt_environment(as_of)):
         outcome = dbtRunner(manifest=parsed, callbacks=[show]).invoke(
             [
                 "--quiet",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import shutil
 import time
 from collections import Counter
@@ -24,6 +23,7 @@ from dbt.cli.main import dbtRunner  # noqa: TID251
 from dbt.contracts.graph.manifest import Manifest  # noqa: TID251
 
 from winback.day import SendingReport, apply_day, dispatch_due, plan_day
+from winback.dbt_command import in_environment
 from winback.delivery import ApplyReport
 from winback.home import prepare_home
 from winback.landing import TABLES, create_raw
@@ -60,27 +60,13 @@ def make_project(folder: Path, programs: Mapping[str, str] | None = None) -> Pat
     return folder
 
 
-@contextmanager
-def environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
 def _manifest(settings: Settings) -> Manifest:
     """The parsed project: once for all homes, because only the warehouse's path differs."""
     known = _parsed.get(settings.dbt_project.resolve())
     if known is not None:
         return known
     settings.warehouse.parent.mkdir(parents=True, exist_ok=True)
-    with environment(settings.dbt_environment(_PARSE_AS_OF)):
+    with in_environment(settings.dbt_environment(_PARSE_AS_OF)):
         outcome = dbtRunner().invoke([*_QUIET, "parse"])
     assert outcome.success, outcome.exception
     assert isinstance(outcome.result, Manifest)
@@ -94,7 +80,7 @@ def _nodes(settings: Settings) -> dict[str, Any]:
 def run_dbt(settings: Settings, as_of: datetime, command: str, *arguments: str) -> list[Any]:
     """Run dbt over the settings' warehouse; returns the nodes in the order in which they ran. What failed is the assertion message."""
     manifest = _manifest(settings)
-    with environment(settings.dbt_environment(as_of)):
+    with in_environment(settings.dbt_environment(as_of)):
         outcome = dbtRunner(manifest=manifest).invoke([*_QUIET, command, *arguments])
     assert outcome.exception is None, outcome.exception
     every: list[Any] = list(outcome.result)  # type: ignore[arg-type]

@@ -5,7 +5,6 @@ Recording is a few inserts of what the marts say, so that these tests are about 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
@@ -20,6 +19,7 @@ from dbt.cli.main import dbtRunner  # noqa: TID251
 from dbt.contracts.graph.manifest import Manifest  # noqa: TID251
 
 from tests.warehouse import building
+from winback.dbt_command import in_environment
 from winback.settings import Settings
 from winback.warehouse import open_warehouse
 
@@ -39,23 +39,9 @@ Answer = Callable[[Mapping[str, Any]], str | None]
 """What becomes of a message: an outcome, or None while there is no answer."""
 
 
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
 @cache
 def _manifest(home: Path) -> Manifest:
-    with _environment(Settings(home=home).dbt_environment(START)):
+    with in_environment(Settings(home=home).dbt_environment(START)):
         outcome = dbtRunner().invoke(["--quiet", "parse"])
     assert outcome.success, outcome.exception
     assert isinstance(outcome.result, Manifest)
@@ -228,7 +214,7 @@ class World:
         as_of = START + timedelta(days=day)
         environment = self._settings.dbt_environment(as_of)
         manifest = _manifest(self._shared)
-        with _environment(environment):
+        with in_environment(environment):
             outcome = dbtRunner(manifest=manifest).invoke(_BUILD)
         assert outcome.exception is None, outcome.exception
         results: list[Any] = list(outcome.result)  # type: ignore[arg-type]
