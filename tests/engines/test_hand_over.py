@@ -41,7 +41,7 @@ def test_everything_first_and_then_what_is_new(reached: Reached, shop: Shop) -> 
     shop.put("customers_2.csv", "customer_id,email\nC3,cy@example.com\n")
     shop.land()
     send(shop, "m3")
-    assert handed(reached, shop) == {"raw.customers": 1, "raw.landed_files": 1, "ledger.messages": 1}
+    assert handed(reached, shop) == {"raw.customers": 1, "raw.landed_files": 1, "raw.changed_keys": 1, "ledger.messages": 1}
 
 
 def test_corrected_rows_replace_the_earlier_ones(reached: Reached, shop: Shop) -> None:

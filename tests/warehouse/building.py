@@ -44,6 +44,7 @@ TABLES: dict[str, dict[str, str]] = {
         "landed_at timestamp",
         "landed_files": "file_id varchar, file varchar, table_name varchar, rows_landed bigint, rows_quarantined bigint, "
         "landed_at timestamp",
+        "changed_keys": "_file_id varchar, position bigint, table_name varchar, kind varchar, key varchar",
         "source_notes": "note varchar",
     },
     "ledger": {

@@ -62,13 +62,17 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One raw table. `key` decides which row a later one replaces; of each group in `one_of` a row needs one value."""
+    """One raw table. `key` decides which row a later one replaces; of each group in `one_of` a row needs one value.
+
+    `concerns`: whose data a row is, as a kind and the column that says who; the first that has a value counts.
+    """
 
     name: str
     key: tuple[str, ...]
     columns: tuple[Column, ...]
     needed: bool = False
     one_of: tuple[str, ...] = ()
+    concerns: tuple[tuple[str, str], ...] = (("customer", "customer_id"),)
     by_name: dict[str, Column] = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -130,6 +134,7 @@ TABLES: dict[str, Table] = {
                 Column("quantity", "quantity", default="1"),
                 Column("unit_price", "amount"),
             ),
+            concerns=(("order", "order_id"),),
         ),
         Table(
             "products",
@@ -143,6 +148,7 @@ TABLES: dict[str, Table] = {
                 Column("url"),
                 Column("image_url"),
             ),
+            concerns=(("product", "product_id"),),
         ),
         Table(
             "message_events",
@@ -158,6 +164,7 @@ TABLES: dict[str, Table] = {
                 Column("is_machine", "boolean", default="false"),
             ),
             one_of=("customer_id", "address"),
+            concerns=(("customer", "customer_id"), ("address", "address")),
         ),
         Table(
             "activity_events",
@@ -203,5 +210,9 @@ def create_raw(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(
         "create table if not exists raw.landed_files (file_id varchar, file varchar, table_name varchar, rows_landed bigint, "
         "rows_quarantined bigint, landed_at timestamp, position integer, mapping_hash varchar)"
+    )
+    # Whose data each file changed: one row per file, table and key, and one for 'everybody' where the table was empty before the file.
+    connection.execute(
+        "create table if not exists raw.changed_keys (_file_id varchar, position bigint, table_name varchar, kind varchar, key varchar)"
     )
     connection.execute("create table if not exists raw.source_notes (note varchar)")

@@ -179,7 +179,7 @@ def _load_again(
             "Put it back as it was and start again; nothing is derived or sent from a part of what was known."
         )
     if again != expected[common:]:
-        for name in (*TABLES, "quarantine", "landed_files"):
+        for name in (*TABLES, "quarantine", "landed_files", "changed_keys"):
             connection.execute(f"drop table raw.{name}")
         create_raw(connection)
     first_landed = {(row["file_id"], row["file"]): row["landed_at"] for row in loaded}
@@ -219,10 +219,11 @@ def _land_file(connection: duckdb.DuckDBPyConnection, ledger: LandedFilesLedger,
     connection.execute("begin transaction")
     try:
         [(position,)] = connection.execute("select coalesce(max(position), 0) from raw.landed_files").fetchall()
-        counts: dict[str, Counts] = {}
+        counts = dict.fromkeys(job.sources, Counts())
+        numbers = {table: number for number, table in enumerate(counts, start=position + 1)}
         for one in judged:
-            counts[one.table.name] = counts.get(one.table.name, Counts()) + store(connection, one, job.file)
-        for number, (table, count) in enumerate(counts.items(), start=position + 1):
+            counts[one.table.name] += store(connection, one, job.file, numbers[one.table.name])
+        for table, count in counts.items():
             row = {
                 "file_id": job.file.file_id,
                 "file": job.file.name,
@@ -230,7 +231,7 @@ def _land_file(connection: duckdb.DuckDBPyConnection, ledger: LandedFilesLedger,
                 "rows_landed": count.landed,
                 "rows_quarantined": count.quarantined,
                 "landed_at": job.file.landed_at,
-                "position": number,
+                "position": numbers[table],
             }
             connection.execute("insert into raw.landed_files values (?, ?, ?, ?, ?, ?, ?, ?)", [*row.values(), rules.content_hash()])
             rows.append(_ledger_row(row))

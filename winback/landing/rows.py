@@ -115,24 +115,33 @@ def judge(
     return Judged(table, name, content)
 
 
-def store(connection: duckdb.DuckDBPyConnection, judged: Judged, file: FileId) -> Counts:
-    """Put good rows into the raw table, where they replace rows of the same key, and the others into quarantine."""
+def store(connection: duckdb.DuckDBPyConnection, judged: Judged, file: FileId, position: int) -> Counts:
+    """Put good rows into the raw table, where they replace rows of the same key, and the others into quarantine.
+
+    A row that says what is stored already leaves the stored one as it is. `raw.changed_keys` gets, under the file's `position`, whose data
+    came or changed: the customer of the new row and of the one it replaces.
+    """
     table, name, damaged = judged.table, judged.name, judged.content.damaged
     keys = ", ".join(table.key)
-    good_rows = f"from {name} where _problem is null"
     [(kept, bad)] = connection.execute(f"select count(*), count(_problem) from {name}").fetchall()
-    [(distinct,)] = connection.execute(f"select count(*) from (select distinct {keys} {good_rows})").fetchall()
+    [(distinct,)] = connection.execute(f"select count(*) from (select distinct {keys} from {name} where _problem is null)").fetchall()
+    if distinct < kept - bad:
+        # Of rows with one key the last of the file holds.
+        connection.execute(
+            f"delete from {name} where rowid in (select rowid from {name} where _problem is null "
+            f"qualify row_number() over (partition by {keys} order by _row_number desc) > 1)"
+        )
+    place = [file.file_id, file.name, table.name]
     [(filled,)] = connection.execute(f"select exists (from raw.{table.name})").fetchall()
     if filled:
-        match = " and ".join(f"raw.{table.name}.{key} = new.{key}" for key in table.key)
-        connection.execute(f"delete from raw.{table.name} using (select distinct {keys} {good_rows}) as new where {match}")
+        _make_way(connection, table, name, file, position)
+    elif distinct:
+        connection.execute("insert into raw.changed_keys values (?, ?, ?, 'everybody', null)", [file.file_id, position, table.name])
     columns = ", ".join(column.name for column in table.columns)
-    # Of rows with one key the last of the file holds.
-    last = f"qualify row_number() over (partition by {keys} order by _row_number desc) = 1" if distinct < kept - bad else ""
     connection.execute(
-        f"insert into raw.{table.name} by name select {columns}, {literal(file.file_id)} as _file_id, _row_number {good_rows} {last}"
+        f"insert into raw.{table.name} by name "
+        f"select {columns}, {literal(file.file_id)} as _file_id, _row_number from {name} where _problem is null"
     )
-    place = [file.file_id, file.name, table.name]
     if bad:
         connection.execute(
             "insert into raw.quarantine select ?, ?, ?, _row_number, _problem.column, _problem.reason, ? "
@@ -150,6 +159,41 @@ def store(connection: duckdb.DuckDBPyConnection, judged: Judged, file: FileId) -
         connection.unregister("landing_damaged")
     connection.execute(f"drop table {name}")
     return Counts(kept - bad, bad + len(damaged), judged.content.rows - kept)
+
+
+def _make_way(connection: duckdb.DuckDBPyConnection, table: Table, name: str, file: FileId, position: int) -> None:
+    """Take out of `name` what the raw table holds just so, and out of the raw table what `name` replaces; tell whose data that changes."""
+    good = f"from {name} as arriving where arriving._problem is null"
+    same_key = " and ".join(f"stored.{key} = arriving.{key}" for key in table.key)
+    equal = " and ".join(
+        f"stored.{one.name} is not distinct from arriving.{one.name}" for one in table.columns if one.name not in table.key
+    )
+    connection.execute(f"""
+        create or replace temporary table landing_matched as
+        select stored.rowid as stored_row, arriving.rowid as arriving_row, {_concerns(table, "stored")}, {equal} as equal
+        from raw.{table.name} as stored join {name} as arriving on {same_key} where arriving._problem is null
+    """)
+    connection.execute(f"delete from {name} where rowid in (select arriving_row from landing_matched where equal)")
+    connection.execute(f"delete from raw.{table.name} where rowid in (select stored_row from landing_matched where not equal)")
+    # Another source of the same file may have told of it.
+    connection.execute(f"""
+        insert into raw.changed_keys
+        with changed as (
+            select kind, key from landing_matched where not equal
+            union all
+            select {_concerns(table, "arriving")} {good}
+        ),
+        told as (select kind, key from raw.changed_keys where position = {position})
+        select {literal(file.file_id)}, {position}, {literal(table.name)}, kind, key
+        from (select kind, key from changed where key is not null except select kind, key from told)
+        where not exists (from told where kind = 'everybody')
+    """)
+    connection.execute("drop table landing_matched")
+
+
+def _concerns(table: Table, relation: str) -> str:
+    cases = " ".join(f"when {relation}.{column} is not null then {literal(kind)}" for kind, column in table.concerns)
+    return f"case {cases} end as kind, coalesce({', '.join(f'{relation}.{column}' for _, column in table.concerns)}) as key"
 
 
 def _types(connection: duckdb.DuckDBPyConnection, expressions: dict[str, str], origin: str, wanted: str) -> dict[str, str]:
