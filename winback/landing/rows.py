@@ -163,32 +163,40 @@ def store(connection: duckdb.DuckDBPyConnection, judged: Judged, file: FileId, p
 
 def _make_way(connection: duckdb.DuckDBPyConnection, table: Table, name: str, file: FileId, position: int) -> None:
     """Take out of `name` what the raw table holds just so, and out of the raw table what `name` replaces; tell whose data that changes."""
-    good = f"from {name} as arriving where arriving._problem is null"
+    columns = [column.name for column in table.columns if column.name not in table.key]
     same_key = " and ".join(f"stored.{key} = arriving.{key}" for key in table.key)
-    equal = " and ".join(
-        f"stored.{one.name} is not distinct from arriving.{one.name}" for one in table.columns if one.name not in table.key
-    )
+    equal = " and ".join(f"stored.{column} is not distinct from arriving.{column}" for column in columns)
+    # By the key first: mostly no row is met, and the other columns of the raw table need not be read.
     connection.execute(f"""
-        create or replace temporary table landing_matched as
-        select stored.rowid as stored_row, arriving.rowid as arriving_row, {_concerns(table, "stored")}, {equal} as equal
-        from raw.{table.name} as stored join {name} as arriving on {same_key} where arriving._problem is null
+        create or replace temporary table landing_met as
+        select stored.rowid as stored_row, arriving.rowid as arriving_row
+        from raw.{table.name} as stored join {name} as arriving on {same_key}
+        where arriving._problem is null
     """)
-    connection.execute(f"delete from {name} where rowid in (select arriving_row from landing_matched where equal)")
-    connection.execute(f"delete from raw.{table.name} where rowid in (select stored_row from landing_matched where not equal)")
+    connection.execute(f"""
+        create or replace temporary table landing_compared as
+        select stored_row, arriving_row, {_concerns(table, "stored")}, {equal} as equal
+        from landing_met
+        join raw.{table.name} as stored on stored.rowid = stored_row
+        join {name} as arriving on arriving.rowid = arriving_row
+    """)
+    connection.execute(f"delete from {name} where rowid in (select arriving_row from landing_compared where equal)")
+    connection.execute(f"delete from raw.{table.name} where rowid in (select stored_row from landing_compared where not equal)")
     # Another source of the same file may have told of it.
     connection.execute(f"""
         insert into raw.changed_keys
         with changed as (
-            select kind, key from landing_matched where not equal
+            select kind, key from landing_compared where not equal
             union all
-            select {_concerns(table, "arriving")} {good}
+            select {_concerns(table, "arriving")} from {name} as arriving where _problem is null
         ),
         told as (select kind, key from raw.changed_keys where position = {position})
         select {literal(file.file_id)}, {position}, {literal(table.name)}, kind, key
         from (select kind, key from changed where key is not null except select kind, key from told)
         where not exists (from told where kind = 'everybody')
     """)
-    connection.execute("drop table landing_matched")
+    connection.execute("drop table landing_met")
+    connection.execute("drop table landing_compared")
 
 
 def _concerns(table: Table, relation: str) -> str:
