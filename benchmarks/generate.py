@@ -14,13 +14,14 @@ from pathlib import Path
 
 import duckdb
 
-from winback.landing.contract import create_raw
-from winback.ledger import open_ledger
+from winback.landing.contract import TABLES, create_raw
+from winback.landing.mapping import load_mapping
+from winback.ledger import Ledger, open_ledger
 from winback.programs.sync import sync
 from winback.settings import PROJECT_ROOT, Settings
 from winback.warehouse import open_warehouse
 
-VERSION = 1
+VERSION = 2
 """Part of the folder's name: raise it when generate.sql changes, so that figures of different data are never compared."""
 
 SEED = 7
@@ -29,7 +30,7 @@ AS_OF = datetime(2026, 1, 5)
 """The day that is derived: a Monday, on which weekly programs take people in too."""
 
 LAST_INSTANT = AS_OF + timedelta(days=1)
-"""The rows reach one day further, as a warehouse's do by the time a day is derived again, and so that one more day can be added."""
+"""The rows reach one day further, as a warehouse's do by the time a day is derived again, and so that one more day can be derived."""
 
 _SQL = Path(__file__).with_name("generate.sql")
 
@@ -71,12 +72,28 @@ def generate(
                 table = statement.query.split("raw.")[1].split()[0]
                 tell(f"generated {table} ({time.monotonic() - began:.1f} s)")
         with open_ledger(settings) as ledger:
+            _as_landed(settings, warehouse, ledger, as_of - timedelta(days=1))
             # Known a day before, so that the programs are in force on the day derived.
             sync(settings, ledger, warehouse, as_of - timedelta(days=1), as_of - timedelta(days=1))
             ledger.copy_to_warehouse(warehouse)
         warehouse.execute("checkpoint")
     (home / "complete").touch()
     return settings
+
+
+def _as_landed(settings: Settings, warehouse: duckdb.DuckDBPyConnection, ledger: Ledger, at: datetime) -> None:
+    """Say of the generated rows what landing says of a first file for each table."""
+    rows = []
+    for position, table in enumerate(TABLES, start=1):
+        [(count,)] = warehouse.execute(f"select count(*) from raw.{table}").fetchall()
+        row = {"file_id": "generated", "file": f"{table}.parquet", "table_name": table, "rows_landed": count, "rows_quarantined": 0}
+        warehouse.execute(
+            "insert into raw.landed_files values (?, ?, ?, ?, ?, ?, ?, ?)",
+            [*row.values(), at, position, load_mapping(settings).content_hash()],
+        )
+        warehouse.execute("insert into raw.changed_keys values ('generated', ?, ?, 'everybody', null)", [position, table])
+        rows.append(row | {"position": position, "recorded_at": at})
+    ledger.record("landed_files", rows)
 
 
 def generate_once(customers: int, tell: Callable[[str], None] = lambda _: None) -> Settings:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,11 +26,23 @@ class Measured:
     told: dict[str, Any]
 
 
-def run(arguments: Sequence[str]) -> Measured:
-    """Run `python -m <arguments>` in a process of its own and account for it; its last line on standard output is JSON."""
+class Failed(SystemExit):
+    """A contender did not come to its end. The message is what it said."""
+
+
+def run(arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> Measured:
+    """Run `python -m <arguments>` in a process of its own and account for it; its last line on standard output is JSON.
+
+    Raises
+    ------
+    Failed
+        It ended with an error.
+    """
     with tempfile.TemporaryFile() as output:
         began = time.monotonic()
-        child = subprocess.Popen([sys.executable, "-m", *arguments], stdout=output, cwd=PROJECT_ROOT)
+        child = subprocess.Popen(
+            [sys.executable, "-m", *arguments], stdout=output, cwd=PROJECT_ROOT, env=os.environ | dict(environment or {})
+        )
         # wait4 instead of Popen.wait: it returns what this one child used, not the sum over all children.
         _, status, usage = os.wait4(child.pid, 0)
         wall = time.monotonic() - began
@@ -38,7 +50,7 @@ def run(arguments: Sequence[str]) -> Measured:
         output.seek(0)
         lines = output.read().decode().splitlines()
     if child.returncode != 0 or not lines:
-        raise SystemExit(f"{' '.join(arguments)} ended with {child.returncode}\n" + "\n".join(lines))
+        raise Failed(f"{' '.join(arguments)} ended with {child.returncode}\n" + "\n".join(lines))
     kilobytes = usage.ru_maxrss / (1024 if sys.platform == "darwin" else 1)
     return Measured(wall, usage.ru_utime + usage.ru_stime, kilobytes / 1024, json.loads(lines[-1]))
 

@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -44,8 +44,10 @@ class NoPostgres(Exception):
 
 
 @contextmanager
-def cluster(*, durable: bool = False) -> Iterator[str]:
+def cluster(*, durable: bool = False, options: Mapping[str, str] | None = None) -> Iterator[str]:
     """`postgresql://...` of a running cluster, without a database name. `durable`: commits are on disk, as in production.
+
+    `options` are settings of the server.
 
     Raises
     ------
@@ -70,8 +72,14 @@ def cluster(*, durable: bool = False) -> Iterator[str]:
 
     data = str(folder / "data")
     run(str(programs / "initdb"), "-D", data, "-U", "winback", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C")
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync={'on' if durable else 'off'}"
-    run(str(programs / "pg_ctl"), "-D", data, "-w", "-l", str(folder / "log"), "-o", options, "start")
+    given = {
+        "listen_addresses": "127.0.0.1",
+        "unix_socket_directories": str(folder),
+        "fsync": "on" if durable else "off",
+        **(options or {}),
+    }
+    told = " ".join([f"-p {port}", *(f"-c {name}={value}" for name, value in given.items())])
+    run(str(programs / "pg_ctl"), "-D", data, "-w", "-l", str(folder / "log"), "-o", told, "start")
     try:
         yield f"postgresql://winback@127.0.0.1:{port}"
     finally:
