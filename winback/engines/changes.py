@@ -95,46 +95,48 @@ def source_tables(workbench: duckdb.DuckDBPyConnection) -> list[SourceTable]:
     ]
 
 
-def marks(workbench: duckdb.DuckDBPyConnection, tables: list[SourceTable]) -> Marks:
-    """The workbench as it stands."""
-    numbered = [table.full_name for table in tables if _number(table.full_name) in table.columns]
-    return Marks({name: _mark(workbench, name) for name in numbered}, {table.full_name: table.columns for table in tables})
-
-
-def changes(workbench: duckdb.DuckDBPyConnection, tables: list[SourceTable], before: Marks) -> dict[str, Change]:
-    """What each table has that an engine with the marks `before` lacks, by `schema.table`."""
+def compare(workbench: duckdb.DuckDBPyConnection, tables: list[SourceTable], before: Marks) -> tuple[dict[str, Change], Marks]:
+    """What each table has that an engine with the marks `before` lacks, by `schema.table`; and the marks of the workbench as it stands."""
+    ends: dict[str, Mark] = {}
+    same: dict[str, Mark] = {}
+    for table in tables:
+        if _number(table.full_name) in table.columns:
+            known = before.ends.get(table.full_name)
+            ends[table.full_name], there = _marks(workbench, table.full_name, known.upto if known else 0)
+            if known == there:
+                same[table.full_name] = there
     files: list[str] | None = None
-    landed = _same_before(workbench, before, _LANDED) if any(table.full_name == _LANDED for table in tables) else None
-    if landed is not None:
-        later = f"select distinct file_id from {_LANDED} where position > {landed.upto} order by file_id"
+    if _LANDED in same:
+        later = f"select distinct file_id from {_LANDED} where position > {same[_LANDED].upto} order by file_id"
         files = [file_id for (file_id,) in workbench.execute(later).fetchall()]
     found = {}
     for table in tables:
         change = WHOLE
         if before.columns.get(table.full_name) == table.columns:
-            if table.schema == "ledger" and (end := _same_before(workbench, before, table.full_name)) is not None:
-                change = Change(condition=f"where seq > {end.upto}")
+            if table.schema == "ledger" and table.full_name in same:
+                change = Change(condition=f"where seq > {same[table.full_name].upto}")
             elif table.file_column is not None and files is not None:
                 listed = ", ".join(f"'{file_id}'" for file_id in files)
                 change = Change(condition=f"where {table.file_column} in ({listed})") if files else NOTHING
         found[table.full_name] = change
-    return found
+    return found, Marks(ends, {table.full_name: table.columns for table in tables})
 
 
 def _number(full_name: str) -> str:
     return "position" if full_name == _LANDED else "seq" if full_name.startswith("ledger.") else ""
 
 
-def _mark(workbench: duckdb.DuckDBPyConnection, full_name: str, upto: int | None = None) -> Mark:
+def _marks(workbench: duckdb.DuckDBPyConnection, full_name: str, upto: int) -> tuple[Mark, Mark]:
+    """The mark of all rows, and the one that an engine has which holds the rows up to a number; the table is read once."""
     number = _number(full_name)
-    limit = "" if upto is None else f" where {number} <= {upto}"
     # A version of DuckDB that hashes otherwise costs one whole hand-over, and nothing else.
-    query = f"select coalesce(max({number}), 0), count(*), coalesce(sum(hash(entry)), 0) from {full_name} as entry{limit}"
-    [(last, rows, hashes)] = workbench.execute(query).fetchall()
-    return Mark(last, f"{rows}:{hashes}")
-
-
-def _same_before(workbench: duckdb.DuckDBPyConnection, before: Marks, full_name: str) -> Mark | None:
-    """The mark of a table whose rows up to it are still those of the workbench; else None."""
-    known = before.ends.get(full_name)
-    return known if known is not None and _mark(workbench, full_name, known.upto) == known else None
+    query = f"""
+        select
+            coalesce(max({number}), 0), count(*), coalesce(sum(hashed), 0),
+            coalesce(max({number}) filter (where {number} <= {upto}), 0),
+            count(*) filter (where {number} <= {upto}),
+            coalesce(sum(hashed) filter (where {number} <= {upto}), 0)
+        from (select {number}, hash(entry) as hashed from {full_name} as entry)
+    """
+    [(last, rows, hashes, last_before, rows_before, hashes_before)] = workbench.execute(query).fetchall()
+    return Mark(last, f"{rows}:{hashes}"), Mark(last_before, f"{rows_before}:{hashes_before}")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from winback.engines.base import MARTS
-from winback.engines.changes import SOURCE_SCHEMAS, WHOLE, Change, Marks, SourceTable, changes, marks, source_tables
+from winback.engines.changes import SOURCE_SCHEMAS, WHOLE, Change, Marks, SourceTable, compare, source_tables
 from winback.engines.taking_back import replace_derived, schemas_aside
 from winback.errors import BadConfig
 
@@ -84,7 +84,7 @@ class Postgres:
             _name_types(cursor)
             known, tables = _known(cursor), source_tables(workbench)
             there = {f"{schema}.{name}": columns for schema in SOURCE_SCHEMAS for name, columns in _tables(cursor, schema).items()}
-            changed, collation = changes(workbench, tables, known), _collation(cursor)
+            (changed, reached), collation = compare(workbench, tables, known), _collation(cursor)
             for table in tables:
                 change = changed[table.full_name]
                 if there.get(table.full_name) != list(table.columns) or known.columns.get(table.full_name) != table.columns:
@@ -94,7 +94,7 @@ class Postgres:
                 if rows:
                     handed[table.full_name] = rows
             cursor.execute(f"delete from {_KNOWN}")
-            cursor.execute(f"insert into {_KNOWN} values ($1)", (marks(workbench, tables).to_json(),))
+            cursor.execute(f"insert into {_KNOWN} values ($1)", (reached.to_json(),))
             connection.commit()
         return handed
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult
 
 from winback.engines.base import DERIVED_SCHEMAS, MARTS
-from winback.engines.changes import Marks, SourceTable, changes, marks, source_tables
+from winback.engines.changes import Marks, SourceTable, compare, source_tables
 from winback.engines.taking_back import replace_derived, schemas_aside
 from winback.errors import BadConfig
 
@@ -98,7 +98,7 @@ class Spark:
         handed: dict[str, int] = {}
         parts: dict[str, list[Part]] = {}
         tables = source_tables(workbench)
-        changed = changes(workbench, tables, before.marks)
+        changed, reached = compare(workbench, tables, before.marks)
         number = before.number + 1
         for table in tables:
             folder = self._folder(table.full_name)
@@ -118,7 +118,7 @@ class Spark:
                     kept.append(part)
                     handed[table.full_name] = handed.get(table.full_name, 0) + rows
             parts[table.full_name] = kept
-        after = _Contents(number, marks(workbench, tables), parts)
+        after = _Contents(number, reached, parts)
         self._remember(after)
         self._remove_leftovers(after)
         return {table: rows for table, rows in handed.items() if rows}
