@@ -35,6 +35,14 @@
 
 {% macro bigquery__without_matches(text, pattern) %}regexp_replace({{ text }}, r'{{ pattern }}', ''){% endmacro %}
 
+{% macro snowflake__least_known(values) %}least_ignore_nulls({{ values | join(", ") }}){% endmacro %}
+
+{% macro bigquery__least_known(values) %}(select min(value) from unnest([{{ values | join(", ") }}]) as value){% endmacro %}
+
+{% macro snowflake__greatest_known(values) %}greatest_ignore_nulls({{ values | join(", ") }}){% endmacro %}
+
+{% macro bigquery__greatest_known(values) %}(select max(value) from unnest([{{ values | join(", ") }}]) as value){% endmacro %}
+
 {% macro snowflake__sha256_hex(text) %}sha2({{ text }}, 256){% endmacro %}
 
 {% macro bigquery__sha256_hex(text) %}to_hex(sha256({{ text }})){% endmacro %}

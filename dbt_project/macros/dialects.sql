@@ -82,6 +82,16 @@
 {% macro spark__without_matches(text, pattern) %}regexp_replace({{ text }}, '{{ pattern }}', ''){% endmacro %}
 
 
+{# The smallest and the largest of `values`, SQL expressions, those that are null left out; null where all are. #}
+{% macro least_known(values) %}{{ return(adapter.dispatch("least_known", "winback")(values)) }}{% endmacro %}
+
+{% macro default__least_known(values) %}least({{ values | join(", ") }}){% endmacro %}
+
+{% macro greatest_known(values) %}{{ return(adapter.dispatch("greatest_known", "winback")(values)) }}{% endmacro %}
+
+{% macro default__greatest_known(values) %}greatest({{ values | join(", ") }}){% endmacro %}
+
+
 {# SHA-256 as 64 lower-case hex digits of the text's UTF-8 bytes. #}
 {% macro sha256_hex(text) %}{{ return(adapter.dispatch("sha256_hex", "winback")(text)) }}{% endmacro %}
 

@@ -54,7 +54,7 @@ select
     cast(coalesce(progress.steps_done, 0) as integer) + 1 as next_step_no,
     coalesce(progress.is_waiting, false) as is_waiting,
     progress.last_done_on,
-    greatest(cast(enrolments.enrolled_at as date), progress.moved_to) as schedule_starts_on,
+    {{ greatest_known(["cast(enrolments.enrolled_at as date)", "progress.moved_to"]) }} as schedule_starts_on,
     case
         when progress.steps_done < versions.step_count then null
         -- The journey is over when the day of its last step is: what happens on that day still belongs to it, in both arms.

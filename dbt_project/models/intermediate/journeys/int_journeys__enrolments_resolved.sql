@@ -5,7 +5,7 @@ with enrolments as (
 exits as (
     select
         *,
-        least(purchased_at, engaged_at, consent_lost_at, stopped_at, superseded_at) as left_at
+        {{ least_known(["purchased_at", "engaged_at", "consent_lost_at", "stopped_at", "superseded_at"]) }} as left_at
     from {{ ref('int_journeys__exits_found') }}
 ),
 

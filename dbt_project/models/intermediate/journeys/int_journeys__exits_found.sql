@@ -157,14 +157,19 @@ stopped as (
 
 -- A later entry into the same program or group proves that this journey had ended by then, even where a corrected order now says otherwise:
 -- a customer is never in two journeys of a group.
+entered_later as (
+    select
+        enrolment_id,
+        lead(enrolled_at) over (partition by customer_id, program_group order by enrolled_at, enrolment_id) as in_group_at,
+        lead(enrolled_at) over (partition by customer_id, program order by enrolled_at, enrolment_id) as in_program_at
+    from enrolments
+),
+
 superseded as (
     select
         enrolment_id,
-        least(
-            lead(enrolled_at) over (partition by customer_id, program_group order by enrolled_at, enrolment_id),
-            lead(enrolled_at) over (partition by customer_id, program order by enrolled_at, enrolment_id)
-        ) as superseded_at
-    from enrolments
+        {{ least_known(["in_group_at", "in_program_at"]) }} as superseded_at
+    from entered_later
 )
 
 select
@@ -174,7 +179,7 @@ select
     case
         when consents_lost.consent_lost_at is null and suppressions.suppressed_at is null and unreachable.enrolment_id is not null
             then {{ as_of() }}
-        else least(consents_lost.consent_lost_at, suppressions.suppressed_at)
+        else {{ least_known(["consents_lost.consent_lost_at", "suppressions.suppressed_at"]) }}
     end as consent_lost_at,
     stopped.stopped_at,
     superseded.superseded_at,

@@ -68,13 +68,13 @@ joined as (
         engagement.last_email_engaged_at,
         engagement.last_visited_at,
         engagement.last_used_at,
-        greatest(
-            engagement.last_opened_at,
-            engagement.last_clicked_at,
-            engagement.last_replied_at,
-            engagement.last_visited_at,
-            engagement.last_used_at
-        ) as last_engaged_at,
+        {{ greatest_known([
+            "engagement.last_opened_at",
+            "engagement.last_clicked_at",
+            "engagement.last_replied_at",
+            "engagement.last_visited_at",
+            "engagement.last_used_at",
+        ]) }} as last_engaged_at,
         last_stretches.active_from,
         last_stretches.active_to,
         last_stretches.previous_active_on,
@@ -99,7 +99,7 @@ joined as (
 tiered as (
     select
         *,
-        greatest(last_ordered_at, last_engaged_at) as last_active_at,
+        {{ greatest_known(["last_ordered_at", "last_engaged_at"]) }} as last_active_at,
         {{ engagement_tier("days_since_last_activity") }} as engagement_tier,
         -- Own rhythm where there is enough of it; else the gaps there are, filled up with the product's cycle to as many as are trusted.
         case

@@ -130,13 +130,13 @@ summed as (
         sum(weight * weight * won_in_holdout * (1.0 - won_in_holdout) / holdout_enrolled) as holdout_share_variance,
         -- Looked at early, an arm with no purchase yet seems to have no variance: the always-valid intervals take the larger of what the arms
         -- say apart and together.
-        sum(weight * weight * greatest(
-            treatment_share * (1.0 - treatment_share) / treatment_enrolled + won_in_holdout * (1.0 - won_in_holdout) / holdout_enrolled,
-            pooled_share * (1.0 - pooled_share) * inverse_sizes
-        )) as cautious_share_variance,
-        sum(weight * weight * greatest(
-            treatment_revenue_variance + holdout_revenue_variance, pooled_revenue_variance * inverse_sizes
-        )) as cautious_revenue_variance,
+        sum(weight * weight * {{ greatest_known([
+            "treatment_share * (1.0 - treatment_share) / treatment_enrolled + won_in_holdout * (1.0 - won_in_holdout) / holdout_enrolled",
+            "pooled_share * (1.0 - pooled_share) * inverse_sizes",
+        ]) }}) as cautious_share_variance,
+        sum(weight * weight * {{ greatest_known([
+            "treatment_revenue_variance + holdout_revenue_variance", "pooled_revenue_variance * inverse_sizes"
+        ]) }}) as cautious_revenue_variance,
         {%- for mean in means %}
         sum(weight * treatment_{{ mean }}_mean) as treatment_{{ mean }},
         sum(weight * holdout_{{ mean }}_mean) as holdout_{{ mean }},

@@ -75,7 +75,7 @@ answered as (
         messages.*,
         coalesce(messages.outcome, 'waiting') as latest_outcome,
         -- An answer that was lost is no message that was lost: what came back for it proves that it went.
-        least(case when messages.outcome = 'accepted' then messages.answered_at end, events.first_heard_at) as sent_at,
+        {{ least_known(["case when messages.outcome = 'accepted' then messages.answered_at end", "events.first_heard_at"]) }} as sent_at,
         coalesce(events.delivered_at, case when events.bounced_at is null then events.shown_at end) as delivered_at,
         events.read_at,
         events.clicked_at,
