@@ -143,3 +143,15 @@ def test_zero_bytes_do_not_stop_a_hand_over(reached: Reached, shop: Shop) -> Non
     shop.connection.execute("insert into ledger.messages values (1, 'a' || chr(0) || 'b', null)")
     reached.engine.hand_over(shop.connection)
     assert [row[1].replace("\0", "") for row in reached.read("ledger.messages")] == ["ab"]
+
+
+def test_a_file_that_is_landed_into_another_table_later_goes_over_once(reached: Reached, shop: Shop) -> None:
+    """What the same content said of the first table is there already, rows in quarantine included."""
+    shop.put_needed()
+    events = "event_id,customer_id,channel,event_type,occurred_at\nE1,C1,email,visit,2025-01-01\nE2,C1,email,opened,2025-01-01\n"
+    shop.put("activity_events.csv", events)
+    shop.land()
+    handed(reached, shop)
+    shop.put("message_events.csv", events)
+    shop.land()
+    assert handed(reached, shop)["raw.message_events"] == 1

@@ -105,21 +105,31 @@ def compare(workbench: duckdb.DuckDBPyConnection, tables: list[SourceTable], bef
             ends[table.full_name], there = _marks(workbench, table.full_name, known.upto if known else 0)
             if known == there:
                 same[table.full_name] = there
-    files: list[str] | None = None
+    landed: list[tuple[str, str]] | None = None
     if _LANDED in same:
-        later = f"select distinct file_id from {_LANDED} where position > {same[_LANDED].upto} order by file_id"
-        files = [file_id for (file_id,) in workbench.execute(later).fetchall()]
+        later = f"select file_id, table_name from {_LANDED} where position > {same[_LANDED].upto} order by position"
+        landed = workbench.execute(later).fetchall()
     found = {}
     for table in tables:
         change = WHOLE
         if before.columns.get(table.full_name) == table.columns:
             if table.schema == "ledger" and table.full_name in same:
                 change = Change(condition=f"where seq > {same[table.full_name].upto}")
-            elif table.file_column is not None and files is not None:
-                listed = ", ".join(f"'{file_id}'" for file_id in files)
-                change = Change(condition=f"where {table.file_column} in ({listed})") if files else NOTHING
+            elif table.file_column is not None and landed is not None:
+                change = _of_files(table, landed)
         found[table.full_name] = change
     return found, Marks(ends, {table.full_name: table.columns for table in tables})
+
+
+def _of_files(table: SourceTable, landed: list[tuple[str, str]]) -> Change:
+    """Rows that came with files landed into tables. One content can come into several tables, and not at once."""
+    if "table_name" in table.columns:
+        listed = ", ".join(f"('{file_id}', '{name}')" for file_id, name in landed)
+        condition = f"where ({table.file_column}, table_name) in ({listed})"
+    else:
+        listed = ", ".join(f"'{file_id}'" for file_id, name in landed if name == table.name)
+        condition = f"where {table.file_column} in ({listed})"
+    return Change(condition=condition) if listed else NOTHING
 
 
 def _number(full_name: str) -> str:
