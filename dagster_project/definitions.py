@@ -9,10 +9,12 @@ from pathlib import Path
 
 import dagster as dg
 
+from dagster_project.senders import help_send
+
 
 @dg.definitions
 def defs() -> dg.Definitions:
     return dg.Definitions.merge(
         dg.load_from_defs_folder(path_within_project=Path(__file__).resolve().parent),
-        dg.Definitions(executor=dg.in_process_executor),
+        dg.Definitions(jobs=[help_send], executor=dg.in_process_executor),
     )

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import duckdb
 import sqlalchemy as sa
 import structlog
 
 from winback.alerts import Watched, watch
 from winback.clock import utc_now
 from winback.delivery import ApplyReport, DispatchReport, Plan, apply_plan, dispatch, make_plan, read_plan, regret_sends
-from winback.destinations import open_destinations
+from winback.delivery.pace import Timer
+from winback.destinations import Destinations, open_destinations
 from winback.errors import BadConfig, StopRun
 from winback.ledger import Ledger, open_ledger
 from winback.ledger.tables import messages, outcomes
@@ -121,31 +124,89 @@ def apply_metadata(report: ApplyReport) -> dict[str, Any]:
     return numbers | ({"note": " ".join(notes)} if notes else {})
 
 
-def dispatch_due(settings: Settings, now: datetime, as_of: datetime | None) -> SendingReport:
-    """Send what is due. `as_of` is the day's, None between days. On the simulated clock the day's 24 hours pass at once."""
+def dispatch_due(
+    settings: Settings, now: datetime, as_of: datetime | None, *, ask_for_help: Callable[[Path, int], None] | None = None
+) -> SendingReport:
+    """Send what is due. `as_of` is the day's, None between days. On the simulated clock the day's 24 hours pass at once.
+
+    Parameters
+    ----------
+    ask_for_help
+        Starts processes that call `help_to_send` with the folder of a hand-out; gets the number of slices too. Without it, or where
+        little is due, this process sends alone.
+
+    Raises
+    ------
+    BadConfig
+        Sending is to be shared, and the ledger is a SQLite file.
+    """
     report = SendingReport()
     simulated = settings.clock == "simulated"
     if simulated and as_of is None:
         report.note = "this home runs on a simulated clock: its messages go out within their day's run"
         return report
     tell("sending")
-    with open_ledger(settings) as ledger, open_warehouse(settings) as connection, open_destinations(settings) as destinations:
+    with open_ledger(settings) as ledger, open_destinations(settings) as destinations, open_warehouse(settings) as connection:
         if as_of is None:
             _heed_stops(settings, ledger, now)
         before = last_outcome(ledger)
+        shared: DispatchReport | None = None
+        if settings.dispatch_shards > 1 and not simulated:
+            shared = _share(settings, connection, ledger, destinations, now, ask_for_help)
         last: DispatchReport | None = None
         if simulated and as_of is not None:
             for instant in _hours(ledger, as_of):
                 last = dispatch(settings, connection, ledger, destinations, instant)
                 report.add(last)
         else:
-            last = dispatch(settings, connection, ledger, destinations, now, clock=utc_now, linger=_LINGER)
+            # After shares: what was left by one that ended early, or has become due meanwhile.
+            now = utc_now() if shared else now
+            last = dispatch(settings, connection, ledger, destinations, now, clock=utc_now, linger=_LINGER, shares_before=shared)
             report.add(last)
         if last is not None:
             ended = last.now if simulated else utc_now()
             report.regret_sends = regret_sends(connection, after=before)
             report.watched = watch(settings, ledger, connection, after=before, stopped=last.stopped, now=ended)
     return report
+
+
+def _share(
+    settings: Settings,
+    connection: duckdb.DuckDBPyConnection,
+    ledger: Ledger,
+    destinations: Destinations,
+    now: datetime,
+    ask_for_help: Callable[[Path, int], None] | None,
+) -> DispatchReport | None:
+    """Send slice by slice, with whoever comes to help; None where that is not worth it."""
+    from winback.delivery.sharing import hand_out, send_slices, wait_for_others
+
+    if ledger.dialect != "postgresql":
+        raise BadConfig(
+            f"WINBACK_DISPATCH_SHARDS is {settings.dispatch_shards}, and the ledger is a SQLite file, which one process writes at a time. "
+            "Set WINBACK_LEDGER_URL to a PostgreSQL database, or WINBACK_DISPATCH_SHARDS to 1."
+        )
+    if ask_for_help is None:
+        return None
+    with hand_out(settings, connection, ledger, now, slices=settings.dispatch_shards) as handed:
+        if handed is None:
+            return None
+        ask_for_help(handed.folder, handed.slices)
+        send_slices(settings, ledger, destinations, handed, clock=utc_now)
+        wait_for_others(ledger, handed, Timer())
+        done = DispatchReport(now)
+        for one in handed.reports():
+            done.add(one)
+        return done
+
+
+def help_to_send(settings: Settings, folder: Path, first: int) -> int:
+    """Send slices of a hand-out that nobody is at, beginning with number `first`; returns how many. 0 where it is over already."""
+    from winback.delivery.sharing import HandOut, send_slices
+
+    tell("sending")
+    with open_ledger(settings) as ledger, open_destinations(settings) as destinations:
+        return send_slices(settings, ledger, destinations, HandOut(folder), clock=utc_now, first=first)
 
 
 def _heed_stops(settings: Settings, ledger: Ledger, now: datetime) -> None:

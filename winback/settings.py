@@ -67,6 +67,15 @@ class Settings(BaseSettings):
     engine_storage: Path | None = Field(
         None, description="Folder that this machine and Spark's workers see under the same path; default: `spark` in the home"
     )
+    dispatch_shards: int = Field(
+        1, ge=1, le=64, description="Runs that send what is due at the same time; more than 1 needs the ledger on PostgreSQL"
+    )
+    dispatch_locations: str = Field(
+        "", description="Code locations whose workers help to send, e.g. `sender-0,sender-1`; default: the one that runs the days"
+    )
+    dispatch_storage: Path | None = Field(
+        None, description="Private folder that all of these workers see under the same path; default: `handouts` in the home"
+    )
     threads: int = Field(2, ge=1, description="Threads that dbt and DuckDB use")
     memory_limit: str = Field("4GB", description="Memory that DuckDB may use before it spills to disk")
 
@@ -94,6 +103,11 @@ class Settings(BaseSettings):
     def storage(self) -> Path:
         """Where the workbench and Spark leave Parquet files for each other."""
         return self.engine_storage.resolve() if self.engine_storage else self.root / "spark"
+
+    @property
+    def handouts(self) -> Path:
+        """Where a dispatch that is shared leaves what the others read."""
+        return self.dispatch_storage.resolve() if self.dispatch_storage else self.root / "handouts"
 
     @property
     def manifest(self) -> Path:

@@ -7,6 +7,7 @@ import dagster as dg
 
 from dagster_project.failures import told_plainly
 from dagster_project.partitions import DAYS, ONE_DAY_A_RUN, WAREHOUSE_POOL, as_of
+from dagster_project.senders import helpers
 from winback.alerts import Watched
 from winback.clock import utc_now
 from winback.day import apply_day, apply_metadata, dispatch_due, plan_day, plan_metadata
@@ -81,5 +82,5 @@ def sent(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any
     settings = load_settings()
     instant = as_of(context) if "dagster/partition" in context.run.tags else None
     with told_plainly():
-        report = dispatch_due(settings, utc_now(), as_of=instant)
+        report = dispatch_due(settings, utc_now(), as_of=instant, ask_for_help=helpers(context, settings))
     yield dg.MaterializeResult(metadata=report.metadata(), check_results=_check_results(report.watched))

@@ -8,6 +8,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from hashlib import md5, sha256
@@ -21,9 +22,10 @@ from winback.clock import unguessable_token
 from winback.delivery.feedback import LOOK_AGAIN, SUPPRESSED, News, settle_doubts
 from winback.delivery.guard import pause_where_needed
 from winback.delivery.pace import Circuit, Rate, Timer, backoff
-from winback.delivery.queue import DISPATCHED, Item, Queue, claim, record_late, workers_at_work
+from winback.delivery.queue import DISPATCHED, Item, Queue, claim, copy_ledger, record_late, workers_at_work
 from winback.delivery.rendering import Renderer
 from winback.delivery.rules import Rules
+from winback.delivery.slices import Slice
 from winback.destinations import Destinations, lane_of
 from winback.destinations.base import (
     AUDIENCE_TOO_SMALL,
@@ -44,6 +46,9 @@ from winback.errors import InDoubt, RejectItem, RetryLater, StopRun
 from winback.ledger import Ledger
 from winback.settings import Settings
 
+_AT = "destination {}"
+"""Where a dispatcher is present while it calls a destination that has a rate."""
+
 LEASE = timedelta(minutes=15)
 CLAIMED_AT_ONCE = 1000
 _LONGEST_CALL = timedelta(minutes=1)
@@ -52,6 +57,14 @@ _TOO_SMALL_WAIT = 24 * 3600.0
 _SKIPPED = "skipped"
 
 Sendable = Message | AudienceChange
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A dispatch of one slice, out of a hand-out. `is_valid`: whether the hand-out still stands, asked before each claim."""
+
+    part: Slice
+    is_valid: Callable[[], bool]
 
 
 @dataclass(slots=True)
@@ -76,6 +89,15 @@ class DispatchReport:
         self.outcomes.setdefault(lane, Counter())[outcome] += 1
         if outcome != Outcome.ACCEPTED:
             self.reasons.setdefault(outcome, Counter())[reason or "no reason given"] += 1
+
+    def add(self, other: DispatchReport) -> None:
+        """Count what another dispatch did to this one. What waits is not added: each says it of its own queue."""
+        self.claimed += other.claimed
+        self.settled.update(other.settled)
+        self.stopped |= other.stopped
+        for mine, theirs in ((self.outcomes, other.outcomes), (self.reasons, other.reasons)):
+            for name, counts in theirs.items():
+                mine.setdefault(name, Counter()).update(counts)
 
     def metadata(self) -> dict[str, Any]:
         """Counts only, for logs and user interfaces."""
@@ -103,6 +125,8 @@ def dispatch(
     timer: Timer | None = None,
     linger: timedelta = timedelta(0),
     lease: timedelta = LEASE,
+    share: Share | None = None,
+    shares_before: DispatchReport | None = None,
 ) -> DispatchReport:
     """Send everything that is due at `now` (naive UTC) and record what became of it.
 
@@ -116,6 +140,10 @@ def dispatch(
         How long to wait, at most, for items that may be tried again soon. Needs `clock`.
     lease
         How long a claim holds; after it, another dispatcher takes the item to be in doubt.
+    share
+        `connection` is a hand-out: only the items that it lists are sent, and what is said of all of them is left to who handed it out.
+    shares_before
+        What shares of this dispatch have done: the report and the audit trail count it in.
 
     Raises
     ------
@@ -133,8 +161,11 @@ def dispatch(
         timer or Timer(),
         lease,
         Rules.in_force(settings),
+        share,
         time_passes=clock is not None,
     )
+    if shares_before is not None:
+        run.report.add(shares_before)
     deadline = now + linger
     while True:
         progress = run.one_pass()
@@ -173,6 +204,7 @@ class _Run:
         timer: Timer,
         lease: timedelta,
         rules: Rules,
+        share: Share | None,
         *,
         time_passes: bool,
     ) -> None:
@@ -184,6 +216,7 @@ class _Run:
         self.timer = timer
         self.lease = lease
         self.rules = rules
+        self.share = share
         self.news: News
         self.time_passes = time_passes
         self.worker = f"{os.getpid()}-{unguessable_token(6)}"
@@ -209,20 +242,23 @@ class _Run:
         """Work through what is due now; returns how many items were claimed."""
         before = self.report.claimed
         self._look_back()
-        queue = Queue(self.connection, self.ledger, self.rules, self.clock())
+        queue = Queue(self.connection, self.ledger, self.rules, self.clock(), self.share.part if self.share else None)
         try:
             found = [self._lane(queue, kind, name) for kind, name in queue.lanes()]
             lanes = [lane for lane in found if lane is not None and not lane.circuit.is_open]
             if any(lane.kind == "messages" for lane in lanes):
                 # Reading the brand may fail, and then does before anything is claimed.
                 _ = self.renderer
-            if len(lanes) == 1:
-                lanes[0].work()
-            elif lanes:
-                # One thread per lane: a slow or failing provider holds up nobody else.
-                with ThreadPoolExecutor(len(lanes), thread_name_prefix="lane") as pool:
-                    for future in [pool.submit(lane.work) for lane in lanes]:
-                        future.result()
+            with ExitStack() as seen:
+                for name in sorted({lane.target.name for lane in lanes if lane.can.rate_per_second}):
+                    seen.enter_context(self.ledger.present(_AT.format(name)))
+                if len(lanes) == 1:
+                    lanes[0].work()
+                elif lanes:
+                    # One thread per lane: a slow or failing provider holds up nobody else.
+                    with ThreadPoolExecutor(len(lanes), thread_name_prefix="lane") as pool:
+                        for future in [pool.submit(lane.work) for lane in lanes]:
+                            future.result()
             self.more = queue.holds_more()
             queue.look()
             self.report.waiting = queue.waiting()
@@ -235,19 +271,28 @@ class _Run:
 
     def _look_back(self) -> None:
         """What has come back of earlier messages: it settles doubts, and may say that a program should send no more."""
+        part = self.share.part if self.share else None
         self.news = News(self.ledger)
-        self.ledger.copy_to_warehouse(self.connection)
+        copy_ledger(self.ledger, self.connection, part)
         now = self.clock()
-        for outcome, count in settle_doubts(self.connection, self.ledger, self.worker, self.rules, now).items():
-            self.report.settled[outcome] += count
-        pause_where_needed(self.connection, self.ledger, self.rules, now)
+        settled = settle_doubts(self.connection, self.ledger, self.worker, self.rules, now)
+        if settled:
+            self.report.settled.update(settled)
+            copy_ledger(self.ledger, self.connection, part)
+        if part is None:
+            # Shares of programs are judged where all of them is known.
+            pause_where_needed(self.connection, self.ledger, self.rules, now)
+
+    def may_go_on(self) -> bool:
+        """Whether what this run knows may still be acted on."""
+        return self.share is None or self.share.is_valid()
 
     def finish(self) -> None:
         """Note how it went, and from which day on items may still be open."""
         for name, circuit in self._circuits.items():
             if circuit.is_open:
                 self.report.stopped[name] = circuit.reason
-        if not (self.report.claimed or self.report.settled) or self._open_since is None:
+        if self.share or not (self.report.claimed or self.report.settled) or self._open_since is None:
             return
         details = {"open_since": self._open_since.isoformat(" "), "trail_seen": self._trail_seen, **self.report.metadata()}
         self.ledger.audit(DISPATCHED, actor="winback", subject=self.worker, details=details, now=self.clock())
@@ -318,7 +363,7 @@ class _Lane:
                 with self.run.lock:
                     items = self.queue.page(self.kind, self.name, after, page)
                 for portion in _portions(items, size):
-                    if self.circuit.is_open:
+                    if self.circuit.is_open or not self.run.may_go_on():
                         return
                     under_way.append(self._begin(portion, pool))
                     if len(under_way) > (1 if pool else 0):
@@ -343,7 +388,8 @@ class _Lane:
         repeatable = frozenset(item.item_id for item in items if item.state == "unknown" or (item.in_doubt and self.mode(item) != "leave"))
         won, left = claim(self.run.ledger, items, self.run.worker, now, self.run.lease, repeatable=repeatable)
         if self.can.rate_per_second:
-            self.rate.share(workers_at_work(self.run.ledger, now))
+            seen = self.run.ledger.at_work(_AT.format(self.target.name))
+            self.rate.share(workers_at_work(self.run.ledger, now) if seen is None else seen)
         with self.run.lock:
             self.run.report.claimed += len(won) + left
             for _ in range(left):

@@ -20,6 +20,7 @@ from winback.delivery.feedback import came_back
 from winback.delivery.guard import email_pauses
 from winback.delivery.hours import SendingPolicy
 from winback.delivery.rules import Rules
+from winback.delivery.slices import Slice
 from winback.destinations import LISTS
 from winback.destinations.base import AUDIENCE_TOO_SMALL
 from winback.ledger import Ledger
@@ -65,24 +66,29 @@ class Item:
 
 
 class Queue:
-    """The due items of one pass, in temporary tables of the warehouse connection. Use from one thread."""
+    """The due items of one pass, in temporary tables of the warehouse connection. Use from one thread.
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, ledger: Ledger, rules: Rules, now: datetime) -> None:
+    The warehouse has the ledger's rows already. `part`: the warehouse is a hand-out, and only the items that it lists are looked at.
+    """
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, ledger: Ledger, rules: Rules, now: datetime, part: Slice | None = None
+    ) -> None:
         self._connection = connection
         self._rules = rules
         self._ledger = ledger
         self._now = now
+        self._part = part
         self.since, self.trail_seen = open_since(ledger)
         _register_statuses(connection, ledger)
-        self.look()
+        look_at_open(connection, self.since, now, part)
         self._messages(SendingPolicy.in_force(ledger))
         self._changes()
 
     def look(self) -> None:
         """See afresh what is open, from the ledger as it is now."""
-        self._ledger.copy_to_warehouse(self._connection)
-        self._state("winback_message_states", "messages", "message_id")
-        self._state("winback_change_states", "audience_changes", "change_id")
+        copy_ledger(self._ledger, self._connection, self._part)
+        look_at_open(self._connection, self.since, self._now, self._part)
 
     def close(self) -> None:
         """Drop what the queue held: addresses do not outlive the dispatch."""
@@ -178,54 +184,6 @@ class Queue:
         instant: datetime | None = rows[0][0]
         return instant
 
-    def _state(self, name: str, table: str, key: str) -> None:
-        """Every open item of a table with how often it was tried and how that stands."""
-        is_message = table == "messages"
-        self._connection.execute(
-            f"""
-            create or replace temp table {name} as
-            with items as (
-                select * from ledger.{table} where as_of >= $since
-            ),
-            claimed as (
-                select item_id, max(attempt) as attempts, arg_max(lease_until, attempt) as lease_until
-                from ledger.claims
-                where item_id in (select {key} from items)
-                group by item_id
-            ),
-            answered as (
-                select item_id, max(attempt) as attempts,
-                    arg_max({{'outcome': outcome, 'retry_at': retry_at, 'provider_id': provider_id, 'reason': reason}}, attempt) as latest
-                from ledger.outcomes
-                where item_id in (select {key} from items)
-                group by item_id
-            ),
-            stated as (
-                select items.*, items.{key} as item_id,
-                    greatest(coalesce(claimed.attempts, 0), coalesce(answered.attempts, 0))::integer as attempts,
-                    case
-                        when coalesce(claimed.attempts, 0) > coalesce(answered.attempts, 0)
-                            then case when claimed.lease_until <= $now then 'lapsed' else 'in_flight' end
-                        when answered.latest is null then 'fresh'
-                        when answered.latest.outcome in ('accepted', 'rejected', 'skipped') then 'final'
-                        when answered.latest.outcome = 'unknown' and answered.latest.retry_at is null then 'final'
-                        when {"items.expires_at > $now and" if is_message else ""} answered.latest.retry_at > $now then 'waiting'
-                        when answered.latest.outcome = 'unknown' then 'unknown'
-                        else 'deferred'
-                    end as state,
-                    case when answered.latest.outcome = 'unknown' then answered.latest.provider_id end as provider_id,
-                    answered.latest.retry_at as retry_at,
-                    answered.latest.reason as last_reason
-                    {"" if is_message else ", items.as_of as not_before"}
-                from items
-                left join claimed on claimed.item_id = items.{key}
-                left join answered on answered.item_id = items.{key}
-            )
-            select * from stated where state <> 'final'
-            """,
-            {"since": self.since, "now": self._now},
-        )
-
     def _messages(self, policy: SendingPolicy) -> None:
         now = self._now
         zones = [
@@ -255,6 +213,69 @@ class Queue:
 
     def _changes(self) -> None:
         self._connection.execute(_CHANGE_QUEUE, {"now": self._now})
+
+
+def copy_ledger(ledger: Ledger, connection: duckdb.DuckDBPyConnection, part: Slice | None = None) -> None:
+    """Bring the ledger's new rows into the warehouse, or into a hand-out those that matter to its slice."""
+    ledger.copy_to_warehouse(connection, part.ledger_rows() if part else None)
+
+
+def look_at_open(connection: duckdb.DuckDBPyConnection, since: datetime, now: datetime, part: Slice | None = None) -> None:
+    """Put the open items into the temporary tables winback_message_states and winback_change_states."""
+    _state(connection, "winback_message_states", "messages", "message_id", since, now, part)
+    _state(connection, "winback_change_states", "audience_changes", "change_id", since, now, part)
+
+
+def _state(
+    connection: duckdb.DuckDBPyConnection, name: str, table: str, key: str, since: datetime, now: datetime, part: Slice | None
+) -> None:
+    """Every open item of a table with how often it was tried and how that stands."""
+    listed = f" and {key} in (select item_id from handed_out.items)" if part else ""
+    is_message = table == "messages"
+    connection.execute(
+        f"""
+        create or replace temp table {name} as
+        with items as (
+            select * from ledger.{table} where as_of >= $since{listed}
+        ),
+        claimed as (
+            select item_id, max(attempt) as attempts, arg_max(lease_until, attempt) as lease_until
+            from ledger.claims
+            where item_id in (select {key} from items)
+            group by item_id
+        ),
+        answered as (
+            select item_id, max(attempt) as attempts,
+                arg_max({{'outcome': outcome, 'retry_at': retry_at, 'provider_id': provider_id, 'reason': reason}}, attempt) as latest
+            from ledger.outcomes
+            where item_id in (select {key} from items)
+            group by item_id
+        ),
+        stated as (
+            select items.*, items.{key} as item_id,
+                greatest(coalesce(claimed.attempts, 0), coalesce(answered.attempts, 0))::integer as attempts,
+                case
+                    when coalesce(claimed.attempts, 0) > coalesce(answered.attempts, 0)
+                        then case when claimed.lease_until <= $now then 'lapsed' else 'in_flight' end
+                    when answered.latest is null then 'fresh'
+                    when answered.latest.outcome in ('accepted', 'rejected', 'skipped') then 'final'
+                    when answered.latest.outcome = 'unknown' and answered.latest.retry_at is null then 'final'
+                    when {"items.expires_at > $now and" if is_message else ""} answered.latest.retry_at > $now then 'waiting'
+                    when answered.latest.outcome = 'unknown' then 'unknown'
+                    else 'deferred'
+                end as state,
+                case when answered.latest.outcome = 'unknown' then answered.latest.provider_id end as provider_id,
+                answered.latest.retry_at as retry_at,
+                answered.latest.reason as last_reason
+                {"" if is_message else ", items.as_of as not_before"}
+            from items
+            left join claimed on claimed.item_id = items.{key}
+            left join answered on answered.item_id = items.{key}
+        )
+        select * from stated where state <> 'final'
+        """,
+        {"since": since, "now": now},
+    )
 
 
 def claim(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
@@ -20,7 +20,7 @@ from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.types import Date, DateTime, Integer
 
 from winback.errors import BadConfig, Busy
-from winback.ledger import audit, tables, warehouse_copy
+from winback.ledger import audit, presence, tables, warehouse_copy
 from winback.settings import Settings
 
 BUSY_SECONDS = 30
@@ -226,9 +226,17 @@ class Ledger:
             result = connection.execution_options(yield_per=10_000).execute(sa.select(trail).order_by(trail.c.seq))
             return audit.broken_links(result.mappings())  # type: ignore[arg-type]
 
-    def copy_to_warehouse(self, connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    def copy_to_warehouse(self, connection: duckdb.DuckDBPyConnection, only: Mapping[str, str] | None = None) -> dict[str, int]:
         """Bring schema `ledger` of the warehouse up to date; returns new rows per table. See `winback.ledger.warehouse_copy`."""
-        return warehouse_copy.copy(self.engine, connection)
+        return warehouse_copy.copy(self.engine, connection, only)
+
+    def present(self, what: str, *, alone: bool = False) -> AbstractContextManager[bool]:
+        """Be seen at work by all who have this ledger open. See `winback.ledger.presence`."""
+        return presence.present(self.engine, what, alone=alone)
+
+    def at_work(self, what: str) -> int | None:
+        """How many are present at `what`; None on SQLite, which cannot tell."""
+        return presence.at_work(self.engine, what)
 
 
 def open_ledger(settings: Settings) -> Ledger:

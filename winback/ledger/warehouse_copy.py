@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import duckdb
@@ -22,17 +22,23 @@ _TYPES: dict[type, tuple[str, pa.DataType]] = {
 }
 
 
-def copy(engine: Engine, warehouse: duckdb.DuckDBPyConnection) -> dict[str, int]:
+def copy(engine: Engine, warehouse: duckdb.DuckDBPyConnection, only: Mapping[str, str] | None = None) -> dict[str, int]:
     """Add the rows that schema `ledger` of the warehouse does not have yet; make its tables where they are missing.
 
     Returns the number of new rows per table. All or nothing: a failure leaves the warehouse as it was.
+
+    Parameters
+    ----------
+    only
+        {table: condition in the ledger's SQL}: bring these tables alone, and of them the rows that the condition holds for. The warehouse
+        has the last row of each as it was when the others were left out.
 
     Raises
     ------
     StopRun
         The warehouse knows ledger rows that the ledger does not have: the ledger was replaced, or restored from an older copy.
     """
-    tables = metadata.sorted_tables
+    tables = [table for table in metadata.sorted_tables if only is None or table.name in only]
     warehouse.execute("begin")
     try:
         warehouse.execute("create schema if not exists ledger")
@@ -48,7 +54,8 @@ def copy(engine: Engine, warehouse: duckdb.DuckDBPyConnection) -> dict[str, int]
             for table in tables:
                 if starts[table.name]:
                     _compare(warehouse, connection, table, starts[table.name])
-                added[table.name] = _add(warehouse, connection, table, starts[table.name], ends[table.name])
+                which = only[table.name] if only else "true"
+                added[table.name] = _add(warehouse, connection, table, starts[table.name], ends[table.name], which)
         warehouse.execute("commit")
     except BaseException:
         warehouse.execute("rollback")
@@ -110,18 +117,21 @@ def _comparable(value: object) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _add(warehouse: duckdb.DuckDBPyConnection, ledger: Connection, table: Table, start: int, end: int) -> int:
+def _add(warehouse: duckdb.DuckDBPyConnection, ledger: Connection, table: Table, start: int, end: int, which: str) -> int:
     names = ", ".join(column.name for column in table.columns)
     added = 0
     # DuckDB finds the batch as a variable of this function. What is registered instead stays in memory until the transaction ends.
-    for ledger_batch in _batches(ledger, table, names, start, end):
+    for ledger_batch in _batches(ledger, table, names, start, end, which):
         warehouse.execute(f"insert into ledger.{table.name} ({names}) select {names} from ledger_batch")
         added += ledger_batch.num_rows
     return added
 
 
-def _batches(ledger: Connection, table: Table, names: str, start: int, end: int) -> Iterator[pa.Table]:
-    """Rows with start < seq <= end, in order, in batches: memory stays flat. SQLite's timestamps travel as text; DuckDB reads them."""
+def _batches(ledger: Connection, table: Table, names: str, start: int, end: int, which: str) -> Iterator[pa.Table]:
+    """Rows with start < seq <= end for which `which` holds, in order, in batches: memory stays flat.
+
+    SQLite's timestamps travel as text; DuckDB reads them.
+    """
     as_text = ledger.dialect.name == "sqlite"
     fields = []
     for column in table.columns:
@@ -132,7 +142,9 @@ def _batches(ledger: Connection, table: Table, names: str, start: int, end: int)
         # Plain tuples of the driver: SQLAlchemy's rows cost more than reading them.
         cursor = ledger.connection.cursor()
         try:
-            cursor.execute(f"select {names} from {table.name} where seq > {start} and seq <= {end} order by seq limit {_BATCH}")
+            cursor.execute(
+                f"select {names} from {table.name} where seq > {start} and seq <= {end} and ({which}) order by seq limit {_BATCH}"
+            )
             rows: Sequence[Any] = cursor.fetchall()
         finally:
             cursor.close()
