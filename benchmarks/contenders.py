@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.exports import COMPARED
+from benchmarks.exports import COMPARED, export_once
 from winback.settings import Settings
 
 FLOOR = Path(__file__).with_name("floor.sql")
@@ -107,6 +107,22 @@ def models_of_compared(settings: Settings, as_of: datetime) -> dict[str, Any]:
     return models(settings, as_of, marts=COMPARED)
 
 
+def prepare(settings: Settings, as_of: datetime) -> dict[str, Any]:  # noqa: ARG001  (the interface's)
+    """Drop everything that was derived."""
+    from winback.warehouse import open_warehouse
+
+    with open_warehouse(settings) as warehouse:
+        for schema in ("floor", "seeds", "staging", "intermediate", "marts"):
+            warehouse.execute(f"drop schema if exists {schema} cascade")
+        warehouse.execute("checkpoint")
+    return {}
+
+
+def export(settings: Settings, as_of: datetime) -> dict[str, Any]:  # noqa: ARG001  (the interface's)
+    """Write the exports that data frames read, once."""
+    return {"folder": str(export_once(settings))}
+
+
 def late(settings: Settings, as_of: datetime) -> dict[str, Any]:
     """Land what came late or was corrected, for the day `as_of`."""
     from benchmarks.late import land_late
@@ -130,6 +146,8 @@ CONTENDERS: dict[str, Callable[[Settings, datetime], dict[str, Any]]] = {
     "models_and_tests": models_and_tests,
     "floor_of_compared": floor_of_compared,
     "models_of_compared": models_of_compared,
+    "prepare": prepare,
+    "export": export,
     "late": late,
     "hand_over": hand_over,
 }

@@ -1,131 +1,241 @@
-"""Measure one day's derivation beside hand-written SQL, and write its part of docs/performance.md: `make bench PART=derive`.
+"""Measure a day's derivation beside what else could compute it, and write its part of docs/performance.md: `make bench PART=derive`.
 
-python -m benchmarks.derive [--size 1000000] [--runs 3]
+python -m benchmarks.derive [--size 1000000 ...] [--contender floor ...] [--runs 3] [--memory-limit 4GB] [--only-report]
+
+Results are added to var/bench/derive.jsonl, and the page is written from all that stand there for this machine: a long measurement can be
+done in pieces. Move that file away to begin anew.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
-from datetime import date
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
-from benchmarks.generate import AS_OF, generate_once
-from benchmarks.measuring import Measured, medians, run
+from benchmarks.derive_page import CHART, chart, report
+from benchmarks.generate import AS_OF, home_of
+from benchmarks.measuring import Failed, Measured, run
 from benchmarks.page import PAGE, machine, write_part
+from benchmarks.results import Result, keep, kept
+from tests.postgres import NoPostgres, cluster
 from winback.clock import utc_now
-from winback.settings import Settings
-from winback.warehouse import open_warehouse
+from winback.settings import PROJECT_ROOT, Settings
 
-NAMES = {
-    "floor": "hand-written SQL",
-    "models": "dbt, models",
-    "models_and_tests": "dbt, models and data tests",
+RESULTS = PROJECT_ROOT / "var" / "bench" / "derive.jsonl"
+SIZES = (100_000, 1_000_000, 5_000_000)
+NEXT_DAY = AS_OF + timedelta(days=1)
+
+# A quarter of this machine's memory and more is what a server of its own would be given; commits are on disk.
+POSTGRES = {
+    "shared_buffers": "4GB",
+    "work_mem": "256MB",
+    "hash_mem_multiplier": "2",
+    "maintenance_work_mem": "1GB",
+    "effective_cache_size": "12GB",
+    "max_wal_size": "16GB",
+    "checkpoint_timeout": "30min",
+    "wal_compression": "on",
+    "random_page_cost": "1.1",
+    "jit": "off",
+    # Who has no statistics of a join's result guesses one row, and a nested loop over two intermediate results is quadratic.
+    "enable_nestloop": "off",
 }
-SHOWN_NODES = 15
 
 
-def prepare(settings: Settings) -> None:
-    """Drop what an earlier run derived, so that each begins with raw, programs and ledger alone."""
-    with open_warehouse(settings) as warehouse:
-        for schema in ("floor", "seeds", "staging", "intermediate", "marts"):
-            warehouse.execute(f"drop schema if exists {schema} cascade")
-        warehouse.execute("checkpoint")
+@dataclass(frozen=True)
+class Bench:
+    """The data of one size, and where what is measured of it goes."""
+
+    settings: Settings
+    size: int
+    tell: Callable[[str, str, Measured | Failed], None]
+
+    def run(self, name: str, as_of: datetime = AS_OF, environment: Mapping[str, str] | None = None) -> Measured:
+        """One step of `benchmarks.contenders`, in a process of its own."""
+        return run(["benchmarks.contenders", name, str(self.settings.root), as_of.isoformat()], environment)
+
+    def measure(self, contender: str, day: str, take: Callable[[], Measured]) -> None:
+        """Take one measurement and keep it, also that it failed."""
+        try:
+            self.tell(contender, day, take())
+        except Failed as failed:
+            self.tell(contender, day, failed)
+            raise
+
+    def prepare(self) -> None:
+        """Drop what an earlier run derived, so that each begins with raw, programs and ledger alone.
+
+        In a process of its own, as everything that needs memory: what the one that measures ever had counts as its children's.
+        """
+        self.run("prepare")
 
 
-def compare(settings: Settings, runs: int) -> dict[str, Measured]:
-    """Run every contender `runs` times in turn, so that a busy machine slows all of them; return medians."""
-    measured: dict[str, list[Measured]] = {name: [] for name in NAMES}
-    # Once before, unmeasured: a daily run finds dbt's parse of the day before.
-    run(["benchmarks.contenders", "parse", str(settings.root), AS_OF.isoformat()])
-    for turn in range(1, runs + 1):
-        for name, label in NAMES.items():
-            prepare(settings)
-            result = run(["benchmarks.contenders", name, str(settings.root), AS_OF.isoformat()])
-            measured[name].append(result)
-            print(f"run {turn} of {runs}, {label}: {result.wall:.1f} s, cpu {result.cpu:.1f} s, peak {result.peak:,.0f} MB", flush=True)
-    return {name: medians(results) for name, results in measured.items()}
+def floor(bench: Bench) -> None:
+    """The hand-written script, and again a day later: it knows no other way."""
+    bench.prepare()
+    bench.measure("floor", "full", lambda: bench.run("floor"))
+    bench.measure("floor", "next", lambda: bench.run("floor", NEXT_DAY))
 
 
-def side_by_side(measured: Mapping[str, Measured]) -> list[str]:
-    """The comparison as lines of a Markdown table."""
-    floor = measured["floor"]
-    lines = [
-        "| | time | ratio | CPU time | ratio | peak memory | ratio | of it before the first model |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
-    ]
-    for name, label in NAMES.items():
-        one = measured[name]
-        fixed = f"{one.told['fixed']:.1f} s" if one.told["fixed"] else ""
-        lines.append(
-            f"| {label} | {one.wall:.1f} s | {one.wall / floor.wall:.2f} | {one.cpu:.1f} s | {one.cpu / floor.cpu:.2f} "
-            f"| {one.peak:,.0f} MB | {one.peak / floor.peak:.2f} | {fixed} |"
+def _both_days(bench: Bench, name: str) -> None:
+    bench.prepare()
+    # Before, unmeasured: a daily run finds dbt's parse of the day before.
+    bench.run("parse")
+    bench.measure(name, "full", lambda: bench.run(name))
+    bench.measure("late", "next", lambda: bench.run("late", NEXT_DAY))
+    bench.measure(name, "next", lambda: bench.run(name, NEXT_DAY))
+
+
+def models(bench: Bench) -> None:
+    """dbt's models, and one more day with what came late to it."""
+    _both_days(bench, "models")
+
+
+def models_and_tests(bench: Bench) -> None:
+    """The same with data tests, which is what a daily run does."""
+    _both_days(bench, "models_and_tests")
+
+
+def compared(bench: Bench) -> None:
+    """The hand-written script and dbt, cut down to the marts that data frames make too."""
+    bench.prepare()
+    bench.measure("floor_of_compared", "full", lambda: bench.run("floor_of_compared"))
+    bench.prepare()
+    bench.run("parse")
+    bench.measure("models_of_compared", "full", lambda: bench.run("models_of_compared"))
+
+
+def _data_frames(bench: Bench, name: str) -> None:
+    exports = Path(bench.run("export").told["folder"])
+    with tempfile.TemporaryDirectory(prefix="winback-bench-", dir=bench.settings.root) as marts:
+        bench.measure(name, "full", lambda: run([f"benchmarks.with_{name}", str(exports), AS_OF.isoformat(), marts]))
+
+
+def pandas(bench: Bench) -> None:
+    """A data team's script in pandas."""
+    _data_frames(bench, "pandas")
+
+
+def polars(bench: Bench) -> None:
+    """The same in polars."""
+    _data_frames(bench, "polars")
+
+
+@contextmanager
+def _postgres() -> Iterator[dict[str, str]]:
+    """The environment of a PostgreSQL server of its own."""
+    with cluster(durable=True, options=POSTGRES) as url:
+        yield {"WINBACK_TARGET": "postgres", "WINBACK_ENGINE_URL": f"{url}/postgres"}
+
+
+def postgres(bench: Bench) -> None:
+    """The same dbt models on PostgreSQL. Handing the raw tables over is told apart."""
+    bench.prepare()
+    with _postgres() as environment:
+        bench.measure("hand_over", "full", lambda: bench.run("hand_over", environment=environment))
+        bench.run("parse", environment=environment)
+        bench.measure("postgres", "full", lambda: bench.run("models", environment=environment))
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """What is measured under a name, and up to which size unless asked for by name."""
+
+    measure: Callable[[Bench], None]
+    most: int = max(SIZES)
+
+
+CONTENDERS = {
+    "floor": Contender(floor),
+    "models": Contender(models),
+    "models_and_tests": Contender(models_and_tests),
+    "compared": Contender(compared),
+    # Beyond, pandas needs more memory than this benchmark's machine has, and PostgreSQL hours.
+    "pandas": Contender(pandas, 1_000_000),
+    "polars": Contender(polars, 1_000_000),
+    "postgres": Contender(postgres, 1_000_000),
+}
+
+
+def _revision() -> str:
+    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
+    return found.stdout.strip() or "unknown"
+
+
+def measure(size: int, names: list[str], runs: int, results: Path, *, clean: bool) -> None:
+    """Run each contender `runs` times in turn, so that a busy machine slows all of them; a failure is kept and the next one tried."""
+    settings = Settings(home=home_of(size))
+    run(["benchmarks.generate", "--customers", str(size), "--once"])
+    on_machine, revision = this_machine(), _revision()
+
+    def tell(contender: str, day: str, found: Measured | Failed) -> None:
+        failed = str(found) if isinstance(found, Failed) else ""
+        one = found if isinstance(found, Measured) else Measured(0, 0, 0, {})
+        keep(
+            results,
+            Result(
+                contender=contender,
+                size=size,
+                day=day,
+                memory_limit=settings.memory_limit,
+                threads=settings.threads,
+                wall=one.wall,
+                cpu=one.cpu,
+                peak=one.peak,
+                told=one.told,
+                failed=failed,
+                on=utc_now().date().isoformat(),
+                revision=revision,
+                machine=on_machine,
+            ),
         )
-    return lines
+        said = failed or f"{one.wall:.1f} s, cpu {one.cpu:.1f} s, peak {one.peak:,.0f} MB"
+        print(f"{size:,}, {contender}, {day}: {said}", flush=True)
+
+    bench = Bench(settings, size, tell)
+    for _ in range(runs):
+        for name in names:
+            try:
+                CONTENDERS[name].measure(bench)
+            except Failed:
+                continue
+            except NoPostgres as missing:
+                print(f"PostgreSQL is left out: {missing}", flush=True)
+    if clean:
+        shutil.rmtree(settings.root)
 
 
-def slowest(told: Mapping[str, float]) -> list[str]:
-    """The models or tables that took longest, as lines of a Markdown table."""
-    ordered = sorted(told.items(), key=lambda item: -item[1])[:SHOWN_NODES]
-    return ["| | seconds |", "|---|---:|", *(f"| {name} | {seconds:.2f} |" for name, seconds in ordered)]
-
-
-PART = """## A day's derivation beside hand-written SQL
-
-{customers:,} customers, {orders:,} orders, {message_events:,} message events and {activity_events:,} visits, logins and actions over three
-years, all generated (`benchmarks/generate.sql`). Every mart is derived from raw: by `dbt build`, in one process as a daily run does it, and
-by `benchmarks/floor.sql`, which is what an expert would write by hand for DuckDB alone. A test holds both to the same rows.
-
-{comparison}
-
-{counted}, each in a process of its own and counted from its start to its end. dbt's time includes Python, imports and
-parsing, shown apart in the last column. The {tests} data tests of a daily run are part of the last row alone; the hand-written script tests
-nothing. Where time and CPU time tell different stories, other work had the machine.
-
-{on}; {machine}; DuckDB with {threads} threads and a memory limit of {memory_limit}.
-
-### Where the time goes
-
-The slowest models; two run at a time:
-
-{models}
-
-The slowest tables of the hand-written script:
-
-{floor}
-"""
-
-
-def report(settings: Settings, measured: Mapping[str, Measured], customers: int, runs: int, on: date) -> str:
-    """Its part of docs/performance.md, from the figures alone."""
-    return PART.format(
-        customers=customers,
-        orders=customers * 10,
-        message_events=customers * 30,
-        activity_events=customers * 7,
-        comparison="\n".join(side_by_side(measured)),
-        counted="One run of each" if runs == 1 else f"Medians of {runs} runs in turn",
-        tests=measured["models_and_tests"].told["tests"],
-        on=on.isoformat(),
-        machine=machine("duckdb", "dbt-core", "dbt-duckdb"),
-        threads=settings.threads,
-        memory_limit=settings.memory_limit,
-        models="\n".join(slowest(measured["models"].told["nodes"])),
-        floor="\n".join(slowest(measured["floor"].told["nodes"])),
-    )
+def this_machine() -> str:
+    """What figures of this part are compared on."""
+    return machine("duckdb", "dbt-core", "dbt-duckdb", "pandas", "polars")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--size", type=int, default=1_000_000, help="customers")
+    parser.add_argument("--size", type=int, action="append", help=f"customers; may be given several times (default: {SIZES})")
+    parser.add_argument("--contender", choices=list(CONTENDERS), action="append", help="may be given several times (default: all)")
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--date", type=date.fromisoformat, default=None, help="date of the report (default: today, UTC)")
+    parser.add_argument("--memory-limit", default=None, help="DuckDB's (default: the setting's)")
+    parser.add_argument("--clean", action="store_true", help="delete the generated data of each size once it is measured")
+    parser.add_argument("--only-report", action="store_true", help="measure nothing, write the page from the results that are kept")
+    parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--report", type=Path, default=PAGE, help="page to write its part of (default: docs/performance.md)")
     asked = parser.parse_args()
-    settings = generate_once(asked.size, tell=lambda line: print(line, flush=True))
-    measured = compare(settings, asked.runs)
-    print("\n".join(side_by_side(measured)))
-    write_part(asked.report, "derive", report(settings, measured, asked.size, asked.runs, asked.date or utc_now().date()))
+    if asked.memory_limit:
+        os.environ["WINBACK_MEMORY_LIMIT"] = asked.memory_limit
+    for size in () if asked.only_report else asked.size or SIZES:
+        names = asked.contender or [name for name, one in CONTENDERS.items() if size <= one.most]
+        measure(size, names, asked.runs, asked.results, clean=asked.clean)
+    found = kept(asked.results, this_machine())
+    (asked.report.parent / CHART).write_text(chart(found), encoding="utf-8")
+    write_part(asked.report, "derive", report(found, this_machine()))
     print(f"written: {asked.report}")
 
 

@@ -82,25 +82,7 @@ create or replace temp macro in_range(name, days) as
 -- Purchases --------------------------------------------------------------------------------------------------------------------------------
 
 create or replace temp table purchases as
-with sent_twice as (
-    select order_id from raw.orders where ordered_at < as_of() group by order_id having count(*) > 1
-),
-
-orders as (
-    select orders.* from raw.orders as orders
-    anti join sent_twice using (order_id)
-    where ordered_at < as_of()
-    union all
-    select orders.* from raw.orders as orders
-    semi join sent_twice using (order_id)
-    where ordered_at < as_of()
-    qualify row_number() over (
-        partition by order_id
-        order by ordered_at desc nulls last, refunded desc nulls last, total desc nulls last, status nulls last, customer_id nulls last
-    ) = 1
-),
-
-bought as (
+with bought as (
     select
         order_id,
         customer_id,
@@ -108,10 +90,11 @@ bought as (
         cast(ordered_at as date) as ordered_on,
         coalesce(total, 0) - coalesce(refunded, 0) as net,
         rates.rate
-    from orders
+    from raw.orders
     left join read_csv(getvariable('seeds') || '/currency_rates.csv', types = {'rate': 'decimal(18, 8)'}) as rates using (currency)
     where
-        customer_id is not null
+        ordered_at < as_of()
+        and customer_id is not null
         and (status is null or lower(status) not in ('cancelled', 'canceled', 'voided'))
         and not (coalesce(refunded, 0) > 0 and refunded >= coalesce(total, 0))
 )

@@ -6,7 +6,9 @@ python -m benchmarks.generate --customers 100000
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -101,15 +103,24 @@ def generate_once(customers: int, tell: Callable[[str], None] = lambda _: None) 
     home = home_of(customers)
     if (home / "complete").exists():
         return Settings(home=home)
-    return generate(customers, home, tell=tell)
+    return generate_again(customers, tell)
+
+
+def generate_again(customers: int, tell: Callable[[str], None] = lambda _: None) -> Settings:
+    """The data of this size, made anew."""
+    return generate(customers, home_of(customers), tell=tell)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--customers", type=int, default=1_000_000)
+    parser.add_argument("--once", action="store_true", help="leave data of this size as it is")
     asked = parser.parse_args()
-    settings = generate(asked.customers, home_of(asked.customers), tell=print)
-    print(settings.warehouse)
+    began = time.monotonic()
+    settings = (generate_once if asked.once else generate_again)(
+        asked.customers, tell=lambda line: print(line, file=sys.stderr, flush=True)
+    )
+    print(json.dumps({"warehouse": str(settings.warehouse), "seconds": time.monotonic() - began}))
 
 
 if __name__ == "__main__":

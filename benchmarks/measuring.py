@@ -1,19 +1,21 @@
-"""Time and memory of a child process, and medians of several."""
+"""Time and memory of a child process."""
 
 from __future__ import annotations
 
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 from winback.settings import PROJECT_ROOT
+
+_SHOWN = 40
+"""Lines of what a failed child complained of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,28 +40,26 @@ def run(arguments: Sequence[str], environment: Mapping[str, str] | None = None) 
     Failed
         It ended with an error.
     """
-    with tempfile.TemporaryFile() as output:
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as complaints:
         began = time.monotonic()
         child = subprocess.Popen(
-            [sys.executable, "-m", *arguments], stdout=output, cwd=PROJECT_ROOT, env=os.environ | dict(environment or {})
+            [sys.executable, "-m", *arguments],
+            stdout=output,
+            stderr=complaints,
+            cwd=PROJECT_ROOT,
+            env=os.environ | dict(environment or {}),
         )
         # wait4 instead of Popen.wait: it returns what this one child used, not the sum over all children.
         _, status, usage = os.wait4(child.pid, 0)
         wall = time.monotonic() - began
         child.returncode = os.waitstatus_to_exitcode(status)
-        output.seek(0)
-        lines = output.read().decode().splitlines()
+        lines, said = (_text(file).splitlines() for file in (output, complaints))
     if child.returncode != 0 or not lines:
-        raise Failed(f"{' '.join(arguments)} ended with {child.returncode}\n" + "\n".join(lines))
+        raise Failed("\n".join([f"{' '.join(arguments)} ended with {child.returncode}", *lines, *said[-_SHOWN:]]))
     kilobytes = usage.ru_maxrss / (1024 if sys.platform == "darwin" else 1)
     return Measured(wall, usage.ru_utime + usage.ru_stime, kilobytes / 1024, json.loads(lines[-1]))
 
 
-def medians(runs: Sequence[Measured]) -> Measured:
-    """The median of each figure; `told` is that of the run whose time is the (lower) median."""
-    return Measured(
-        statistics.median(run.wall for run in runs),
-        statistics.median(run.cpu for run in runs),
-        statistics.median(run.peak for run in runs),
-        sorted(runs, key=lambda run: run.wall)[(len(runs) - 1) // 2].told,
-    )
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")

@@ -1,4 +1,4 @@
-"""The yardstick measures the same thing: the hand-written script and the dbt models give the same rows."""
+"""What is compared is the same thing: the hand-written script, the dbt models and the data frames give the same rows."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from benchmarks.derive import NEXT_DAY
+from benchmarks.exports import COMPARED
 from benchmarks.generate import AS_OF, FIRST_DAY, generate
 from benchmarks.measuring import run
 from winback.settings import Settings
@@ -49,16 +51,76 @@ def _marts() -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("mart", _marts())
 def test_both_give_the_same_rows(derived: duckdb.DuckDBPyConnection, mart: str) -> None:
-    columns = ", ".join(name for name, *_ in derived.execute(f"describe marts.{mart}").fetchall())
+    _assert_same(derived, mart)
+
+
+def _assert_same(warehouse: duckdb.DuckDBPyConnection, mart: str) -> None:
+    columns = ", ".join(name for name, *_ in warehouse.execute(f"describe marts.{mart}").fetchall())
 
     missing, invented = (
-        derived.execute(
+        warehouse.execute(
             f"select {columns} from {one}.{mart} except all select {columns} from {other}.{mart} order by all limit 3"
         ).fetchall()
         for one, other in (("marts", "floor"), ("floor", "marts"))
     )
 
     assert (missing, invented) == ([], [])
+
+
+@pytest.fixture(scope="module", params=["pandas", "polars"])
+def frames(request: pytest.FixtureRequest, derived: duckdb.DuckDBPyConnection, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of marts that a data frame library has made of the same raw tables."""
+    [(path,)] = derived.execute("select path from duckdb_databases() where path is not null").fetchall()
+    exports = run(["benchmarks.contenders", "export", str(Path(path).parent.parent), AS_OF.isoformat()]).told["folder"]
+    marts = tmp_path_factory.mktemp(request.param)
+    run([f"benchmarks.with_{request.param}", exports, AS_OF.isoformat(), str(marts)])
+    return marts
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mart", COMPARED)
+def test_data_frames_give_the_same_rows(derived: duckdb.DuckDBPyConnection, frames: Path, mart: str) -> None:
+    """Sums of floating point numbers are compared with a tolerance of 1e-9."""
+    described = derived.execute(f"describe marts.{mart}").fetchall()
+    inexact = [name for name, kind, *_ in described if kind == "DOUBLE" or kind.startswith("DECIMAL")]
+    exact = ", ".join(f"cast({name} as {kind}) as {name}" for name, kind, *_ in described if name not in inexact)
+
+    def of(relation: str) -> str:
+        return f"(select {exact}{''.join(f', cast({name} as double) as {name}' for name in inexact)} from {relation})"
+
+    ours, theirs = of(f"marts.{mart}"), of(f"'{frames / mart}.parquet'")
+    exact_names = ", ".join(name for name, *_ in described if name not in inexact)
+    key = "using (customer_id)" if "customer_id" in exact_names else "using (month, lapse_threshold_days)"
+    differing = [
+        derived.execute(f"select {exact_names} from {one} except all select {exact_names} from {other} order by all limit 3").fetchall()
+        for one, other in ((ours, theirs), (theirs, ours))
+    ]
+    apart = {}
+    for name in inexact:
+        one, other = f"ours.{name}", f"theirs.{name}"
+        [apart[name]] = derived.execute(
+            f"select count(*) filter (abs({one} - {other}) > 1e-9 * greatest(1, abs({one})) or ({one} is null) <> ({other} is null)) "
+            f"from {ours} as ours join {theirs} as theirs {key}"
+        ).fetchall()
+
+    assert differing == [[], []]
+    assert apart == dict.fromkeys(inexact, (0,))
+
+
+@pytest.fixture(scope="module")
+def one_more_day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A warehouse in which dbt has derived a day on top of the one before, with late rows between, and the script that day alone."""
+    settings = generate(CUSTOMERS, tmp_path_factory.mktemp("shop"))
+    for contender, as_of in (("models", AS_OF), ("late", NEXT_DAY), ("models", NEXT_DAY), ("floor", NEXT_DAY)):
+        run(["benchmarks.contenders", contender, str(settings.root), as_of.isoformat()])
+    with open_warehouse(settings, read_only=True) as warehouse:
+        yield warehouse
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mart", _marts())
+def test_one_more_day_gives_the_same_rows(one_more_day: duckdb.DuckDBPyConnection, mart: str) -> None:
+    _assert_same(one_more_day, mart)
 
 
 @pytest.mark.slow
