@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from datetime import datetime
@@ -242,6 +243,16 @@ class Settings(BaseSettings):
             "PYTHONWARNINGS": "ignore",
         }
 
+    def dbt_fingerprint(self) -> str:
+        """Of all that dbt derives by: where one character of it changes, tables that it keeps from day to day are derived anew."""
+        content = hashlib.blake2b(digest_size=16)
+        for folder in ("models", "macros", "seeds", "dbt_project.yml"):
+            entries = [self.dbt_project / folder, *sorted((self.dbt_project / folder).rglob("*"))]
+            for path in entries:
+                if path.is_file():
+                    content.update(f"{path.relative_to(self.dbt_project)}\0{path.stat().st_size}\0".encode() + path.read_bytes())
+        return content.hexdigest()
+
     def dbt_environment(self, as_of: datetime, *, schema_prefix: str = "", drafts: str = "") -> dict[str, str]:
         """Environment variables that dbt_project reads.
 
@@ -250,6 +261,7 @@ class Settings(BaseSettings):
         return {
             "WINBACK_AS_OF": as_of.strftime("%Y-%m-%d %H:%M:%S"),
             "WINBACK_AUDIENCES": ",".join(self.audiences()),
+            "WINBACK_DBT_FINGERPRINT": self.dbt_fingerprint(),
             "WINBACK_WAREHOUSE": str(self.warehouse),
             "WINBACK_THREADS": str(self.threads),
             "WINBACK_MEMORY_LIMIT": self.memory_limit,

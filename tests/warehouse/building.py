@@ -43,7 +43,7 @@ TABLES: dict[str, dict[str, str]] = {
         "quarantine": "file_id varchar, file varchar, table_name varchar, row_number bigint, column_name varchar, reason varchar, "
         "landed_at timestamp",
         "landed_files": "file_id varchar, file varchar, table_name varchar, rows_landed bigint, rows_quarantined bigint, "
-        "landed_at timestamp",
+        "landed_at timestamp, position integer, mapping_hash varchar",
         "changed_keys": "_file_id varchar, position bigint, table_name varchar, kind varchar, key varchar",
         "source_notes": "note varchar",
     },
@@ -127,7 +127,9 @@ def load(
 
 
 def insert(connection: duckdb.DuckDBPyConnection, schema: str, name: str, rows: Rows) -> None:
-    """Add rows to a table that `load` has made."""
+    """Add rows to a table that `load` has made. Landing would tell dbt of raw rows; here dbt is told to derive everything anew."""
+    if schema == "raw":
+        connection.execute("drop table if exists intermediate.derived_through")
     table = rows if isinstance(rows, pa.Table) else _as_table(rows)
     if table.num_rows == 0:
         return

@@ -65,7 +65,7 @@ people = st.fixed_dictionaries(
 
 
 def raw_tables(histories: list[dict[str, Any]], shuffle: random.Random) -> dict[str, list[dict[str, Any]]]:
-    """Raw tables of these people, with every event there twice and the rows in random order."""
+    """Raw tables of these people in random order, and every event twice. Orders stand once: landing holds that, and models rely on it."""
     raw: dict[str, list[dict[str, Any]]] = {
         name: [] for name in ("customers", "orders", "order_lines", "message_events", "activity_events", "consents")
     }
@@ -98,7 +98,9 @@ def raw_tables(histories: list[dict[str, Any]], shuffle: random.Random) -> dict[
             {"event_id": f"a{number}-{i}", "customer_id": customer} | event for i, event in enumerate(person["activities"])
         ]
         raw["consents"] += [{"customer_id": customer} | change for change in person["consents"]]
-    replayed = {name: shuffle.sample(rows * 2, len(rows) * 2) for name, rows in raw.items()}
+    replayed = {name: shuffle.sample(rows, len(rows)) for name, rows in raw.items()}
+    for name in ("message_events", "activity_events"):
+        replayed[name] += shuffle.sample(raw[name], len(raw[name]))
     categories = {"tea": "consumables", "soap": "Cosmetics", "shirt": "apparel", "sofa": "furniture", "other": "books", "none": None}
     replayed["products"] = [{"product_id": product, "category": category} for product, category in categories.items()]
     return replayed

@@ -1,4 +1,5 @@
 {%- set channels = ["email", "sms", "push", "ads"] -%}
+{{ kept_by_customer() }}
 
 with changed as (
     select
@@ -8,6 +9,7 @@ with changed as (
         max(case when channel = '{{ channel }}' and not granted then changed_at end) as {{ channel }}_withdrawn_at
         {% endfor %} -- noqa: LT02
     from {{ ref('stg_shop__consents') }}
+    where {{ of_touched() }}
     group by customer_id
 )
 

@@ -1,3 +1,5 @@
+{{ kept_by_customer() }}
+
 select
     customer_id,
     max(last_opened_at) as last_opened_at,
@@ -7,4 +9,5 @@ select
     max(last_visited_at) as last_visited_at,
     max(last_used_at) as last_used_at
 from {{ ref('int_engagement__periods') }}
+where {{ of_touched() }}
 group by customer_id

@@ -1,34 +1,33 @@
-with lines as (
-    select * from {{ ref('stg_shop__order_lines') }}
+{{ kept_by_customer() }}
+
+with purchases as (
+    select order_id, customer_id, ordered_at
+    from {{ ref('int_orders__purchases') }}
+    where {{ of_touched() }}
 ),
 
-products as (
-    select * from {{ ref('stg_shop__products') }}
-),
-
-purchases as (
-    select * from {{ ref('int_orders__purchases') }}
-),
-
-categories as (
+-- An order with several products of a category is one order of it.
+bought as (
     select
         lines.order_id,
-        products.category
-    from lines
-    inner join products on lines.product_id = products.product_id
+        products.category,
+        min(purchases.customer_id) as customer_id,
+        min(purchases.ordered_at) as ordered_at
+    from purchases
+    inner join {{ ref('stg_shop__order_lines') }} as lines on purchases.order_id = lines.order_id
+    inner join {{ ref('stg_shop__products') }} as products on lines.product_id = products.product_id
     where products.category is not null
     group by lines.order_id, products.category
 ),
 
 counted as (
     select
-        purchases.customer_id,
-        categories.category,
+        customer_id,
+        category,
         count(*) as order_count,
-        max(purchases.ordered_at) as last_ordered_at
-    from categories
-    inner join purchases on categories.order_id = purchases.order_id
-    group by purchases.customer_id, categories.category
+        max(ordered_at) as last_ordered_at
+    from bought
+    group by customer_id, category
 ),
 
 ranked as (

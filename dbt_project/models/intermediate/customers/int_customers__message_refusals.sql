@@ -1,10 +1,11 @@
 {%- set channels = ["email", "sms", "push"] -%}
+{{ kept_by_customer() }}
 
 -- Named where they are read, not once above: an engine that computes a shared part once would copy all events for it.
 with refusals as (
     select customer_id, channel, event_type, event_id, occurred_at
     from {{ ref('int_engagement__message_events_resolved') }}
-    where event_type in ('bounced', 'complained', 'unsubscribed')
+    where event_type in ('bounced', 'complained', 'unsubscribed') and {{ of_touched() }}
 ),
 
 often_bounced as (

@@ -1,8 +1,11 @@
+{{ kept_by_customer() }}
+
 with order_days as (
     select
         *,
         {{ days_between("previous_ordered_on", "ordered_on") }} as gap_days
     from {{ ref('int_orders__order_days') }}
+    where {{ of_touched() }}
 ),
 
 summed as (

@@ -41,20 +41,13 @@ by_customer as (
 
     -- The address was refused, whoever holds it.
     select addressed.customer_id, suppressed_addresses.channel
-    from addressed
-    inner join suppressed_addresses on {{ sha256_hex("addressed.email") }} = suppressed_addresses.address_hash
-
-    union all
-
-    select addressed.customer_id, suppressed_addresses.channel
-    from addressed
-    inner join suppressed_addresses on {{ sha256_hex("addressed.phone") }} = suppressed_addresses.address_hash
-
-    union all
-
-    select addressed.customer_id, suppressed_addresses.channel
-    from addressed
-    inner join suppressed_addresses on {{ sha256_hex("addressed.push_token") }} = suppressed_addresses.address_hash
+    from suppressed_addresses
+    inner join {{ ref('int_customers__addresses') }} as addresses on suppressed_addresses.address_hash = addresses.address_hash
+    inner join addressed
+        on
+            addresses.customer_id = addressed.customer_id
+            -- Of somebody's devices only the newest is written to.
+            and addresses.address in (addressed.email, addressed.phone, addressed.push_token)
 )
 
 select

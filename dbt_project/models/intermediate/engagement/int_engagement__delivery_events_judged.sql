@@ -21,17 +21,6 @@ scanned as (
     having count(distinct clicks.link) >= {{ var("scanner_links_at_least") }}
 ),
 
-addresses as (
-    select 'email' as channel, {{ sha256_hex("email") }} as address_hash, customer_id
-    from {{ ref('stg_shop__customers') }} where email is not null
-    union all
-    select 'sms' as channel, {{ sha256_hex("phone") }} as address_hash, customer_id
-    from {{ ref('stg_shop__customers') }} where phone is not null
-    union all
-    select 'push' as channel, {{ sha256_hex("push_token") }} as address_hash, customer_id
-    from {{ ref('stg_shop__devices') }} where push_token is not null
-),
-
 of_unknown_messages as (
     select
         events.event_id,
@@ -49,7 +38,8 @@ holders as (
         events.event_id,
         addresses.customer_id
     from of_unknown_messages as events
-    inner join addresses on events.channel = addresses.channel and events.address_hash = addresses.address_hash
+    inner join {{ ref('int_customers__addresses') }} as addresses
+        on events.channel = addresses.channel and events.address_hash = addresses.address_hash
 ),
 
 -- A reply names no message: it answers the last one that was sent to its number.

@@ -1,16 +1,6 @@
-with customers as (
-    select * from {{ ref('stg_shop__customers') }}
-),
+{{ kept_by_customer() }}
 
-addresses as (
-    select 'email' as channel, email as address, customer_id from customers where email is not null
-    union all
-    select 'sms' as channel, phone as address, customer_id from customers where phone is not null
-    union all
-    select 'push' as channel, push_token as address, customer_id from {{ ref('stg_shop__devices') }}
-),
-
-events as (
+with events as (
     select
         *,
         case when channel = 'email' then lower(trim(address)) else trim(address) end as normal_address
@@ -27,7 +17,8 @@ select
     events.campaign,
     events.is_machine
 from events
-inner join addresses
+inner join {{ ref('int_customers__addresses') }} as addresses
     on
         events.channel = addresses.channel
         and events.normal_address = addresses.address
+where {{ of_touched('addresses.customer_id') }}

@@ -1,5 +1,6 @@
 {#- A period is as wide as the first tier: a gap that ends the tier can then never lie within one period, so first and last day are enough. -#}
 {%- set width = var("tier_at_risk_from_days") -%}
+{{ kept_by_customer() }}
 
 with events as (
     select
@@ -12,7 +13,7 @@ with events as (
         cast(null as timestamp) as visited_at,
         cast(null as timestamp) as used_at
     from {{ ref('int_engagement__message_events_resolved') }}
-    where event_type in ('opened', 'clicked', 'replied') and not is_machine
+    where event_type in ('opened', 'clicked', 'replied') and not is_machine and {{ of_touched() }}
 
     union all
 
@@ -26,7 +27,7 @@ with events as (
         case when event_type = 'visit' then occurred_at end as visited_at,
         case when event_type in ('login', 'action') then occurred_at end as used_at
     from {{ ref('stg_shop__activity_events') }}
-    where event_type in ('visit', 'login', 'action') and customer_id is not null
+    where event_type in ('visit', 'login', 'action') and customer_id is not null and {{ of_touched() }}
 ),
 
 numbered as (

@@ -1,3 +1,5 @@
+{{ kept_by_customer() }}
+
 with order_days as (
     select
         customer_id,
@@ -7,6 +9,7 @@ with order_days as (
         cast(count(*) as integer) as order_count,
         cast(sum(net_value) as {{ type_money() }}) as net_value
     from {{ ref('int_orders__purchases') }}
+    where {{ of_touched() }}
     group by customer_id, ordered_on
 )
 

@@ -1,3 +1,5 @@
+{{ kept_by_customer() }}
+
 with orders as (
     select * from {{ ref('stg_shop__orders') }}
 ),
@@ -21,6 +23,7 @@ from orders
 left join currency_rates on orders.currency = currency_rates.currency
 where
     orders.customer_id is not null
+    and {{ of_touched('orders.customer_id') }}
     -- A free order is a purchase; an order whose whole price was given back is none.
     and (orders.status is null or orders.status not in ('{{ var("statuses_of_no_purchase") | join("', '") }}')) -- noqa: LT05
     and not (orders.refunded > 0 and orders.refunded >= orders.total)
