@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import dagster as dg
 from dagster_dbt import DagsterDbtTranslator
 from dagster_dbt.asset_utils import get_asset_check_key_for_test
 
+from dagster_project.lighter_dbt import collect_garbage_rarely, lighten_dbt
 from winback.dbt_command import in_environment
 from winback.engines import open_engine
 from winback.progress import tell
@@ -25,29 +25,6 @@ if TYPE_CHECKING:
 
 _PARSE_AS_OF = datetime(2000, 1, 1)
 _parsed: dict[Path, Manifest] = {}
-
-
-def lighten_dbt() -> None:
-    """Spare dbt what costs a quarter of its time on small data and is of no use here.
-
-    It makes a protobuf message of each debug event, several a statement, though nobody listens to them; and it wraps fourteen functions of
-    itertools anew for every model, macro and test (dbt-core 1.11).
-    """
-    from dbt.context import base
-    from dbt_common.events.base_types import BaseEvent, EventLevel
-    from dbt_common.events.event_manager import EventManager
-    from dbt_common.events.event_manager_client import ctx_set_event_manager, get_event_manager
-
-    class WithoutDebugEvents(EventManager):
-        def fire_event(
-            self, e: BaseEvent, level: EventLevel | None = None, node: Any = None, force_warn_or_error_handling: bool = False
-        ) -> None:
-            if force_warn_or_error_handling or (level or e.level_tag()) not in (EventLevel.DEBUG, EventLevel.TEST):
-                super().fire_event(e, level, node, force_warn_or_error_handling)
-
-    if type(get_event_manager()) is EventManager:
-        ctx_set_event_manager(WithoutDebugEvents())
-        base.get_context_modules = cache(base.get_context_modules)
 
 
 def _newest_source(dbt_project: Path) -> float:
@@ -119,10 +96,13 @@ def build(
 
     lighten_dbt()
     parsed = _parsed.get(settings.root) or _parse(settings)
+    collect_garbage_rarely()
     engine = open_engine(settings)
     engine.check()
-    with open_warehouse(settings) as workbench:
-        engine.hand_over(workbench)
+    here = engine.name == "duckdb"
+    if not here:
+        with open_warehouse(settings) as workbench:
+            engine.hand_over(workbench)
     with in_environment(settings.dbt_environment(as_of)):
         outcome = dbtRunner(manifest=parsed, callbacks=[show]).invoke(
             [
@@ -144,7 +124,7 @@ def build(
         # After a failure the workbench keeps what the last whole build gave it.
         taken = engine.take_back(workbench) if all(result.status not in ("error", "fail") for result in results) else {}
         derived_here = [_relation(result.node) for result in built if result.node.config.materialized != "ephemeral"]
-        row_counts = _row_counts(workbench, derived_here) if engine.name == "duckdb" else taken
+        row_counts = _row_counts(workbench, derived_here) if here else taken
     failures: list[str] = []
     for result in results:
         node = result.node

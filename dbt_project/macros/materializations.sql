@@ -5,14 +5,17 @@
     {%- set target_relation = this.incorporate(type=type) -%}
     {{ run_hooks(pre_hooks, inside_transaction=False) }}
     {{ run_hooks(pre_hooks, inside_transaction=True) }}
-    {% if existing is not none %}
-        {% do adapter.drop_relation(existing) %}
+    {% if existing is not none and existing.type != type %}
+        {% do adapter.cache_dropped(existing) %}
     {% endif %}
     {% call statement("main") -%}
+        {% if existing is not none %}drop {{ existing.type }} if exists {{ existing }};{% endif %}
         {% if type == "view" %}{{ get_create_view_as_sql(target_relation, sql) }}{% else %}{{ create_table_as(False, target_relation, sql) }}{% endif %}
     {%- endcall %}
     {{ run_hooks(post_hooks, inside_transaction=True) }}
-    {% do persist_docs(target_relation, model) %}
+    {% if config.persist_relation_docs() or config.persist_column_docs() %}
+        {% do persist_docs(target_relation, model) %}
+    {% endif %}
     {{ adapter.commit() }}
     {{ run_hooks(post_hooks, inside_transaction=False) }}
     {{ return({"relations": [target_relation]}) }}

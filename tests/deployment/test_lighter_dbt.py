@@ -1,0 +1,52 @@
+"""dbt with what it is spared does what dbt does."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dbt.adapters.events.types import SQLQuery  # noqa: TID251
+from dbt.events.types import MainReportVersion  # noqa: TID251
+from dbt_common.events import event_manager_client
+from dbt_common.events.event_manager import EventManager
+from dbt_common.events.functions import fire_event
+
+from dagster_project import lighter_dbt
+from winback.settings import PROJECT_ROOT
+
+
+def test_made_for_these_versions() -> None:
+    """Another version may have other functions behind the same names: read lighter_dbt.py beside it, then change this line."""
+    found = {name: importlib.metadata.version(name).rsplit(".", 1)[0] for name in ("dbt-core", "dbt-duckdb")}
+
+    assert found == {"dbt-core": "1.11", "dbt-duckdb": "1.11"}
+
+
+@pytest.mark.slow
+def test_days_are_the_same_with_and_without(tmp_path: Path) -> None:
+    told = {}
+    for how in ("plain", "lightened"):
+        (tmp_path / how).mkdir()
+        command = [sys.executable, "-m", "tests.deployment.built_days", str(tmp_path / how), how]
+        finished = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
+        assert finished.returncode == 0, finished.stderr
+        told[how] = finished.stdout
+
+    assert "unique_stg_ledger__suppressions_suppression_id" in told["plain"], "a test had to fail"
+    assert told["lightened"] == told["plain"]
+
+
+def test_nobody_is_told_of_dbts_debug_events_and_everybody_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_manager_client, "_EVENT_MANAGER", EventManager())
+    heard: list[Any] = []
+
+    lighter_dbt.tell_nobody_of_debug_events()
+    event_manager_client.add_callback_to_manager(lambda message: heard.append(message.info.name))
+    fire_event(SQLQuery(conn_name="one", sql="select 1"))
+    fire_event(MainReportVersion(version="1", log_version=3))
+
+    assert heard == ["MainReportVersion"]
