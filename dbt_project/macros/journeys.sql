@@ -15,8 +15,8 @@
 {% endmacro %}
 
 {# Over the gates' columns: the name of the first that is true, else null. #}
-{% macro first_failing_gate() %}
-    case {% for gate in gates() %}when {{ gate }} then '{{ gate }}' {% endfor %}end
+{% macro first_failing_gate(left_out=[]) %}
+    case {% for gate in gates() if gate not in left_out %}when {{ gate }} then '{{ gate }}' {% endfor %}end
 {%- endmacro %}
 
 {# A select of `position` and `reason`: the gates in order, and admitted at the end. #}
@@ -26,11 +26,8 @@
     {%- endfor -%}
 {% endmacro %}
 
-{# The gates before the named one: all of them false. #}
-{% macro passes_gates_before(gate) %}
-    {%- set before = gates()[:gates().index(gate)] -%}
-    not ({{ before | join(" or ") }})
-{%- endmacro %}
+{# The gates that are asked before the named one. #}
+{% macro gates_before(gate) %}{{ return(gates()[:gates().index(gate)]) }}{% endmacro %}
 
 {# Calendar days from the date of one instant to the date of another. #}
 {% macro days_from(earlier, later) %}{{ days_between("cast(" ~ earlier ~ " as date)", "cast(" ~ later ~ " as date)") }}{% endmacro %}

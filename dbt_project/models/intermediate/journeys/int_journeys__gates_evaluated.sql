@@ -1,240 +1,49 @@
-with candidates as (
-    select * from {{ ref('int_journeys__candidates') }}
-),
-
--- `turn` is a program's place among all: of two that want a customer, the one with the lower turn goes first.
-programs as (
-    select
-        programs.*,
-        channels.uses_email,
-        channels.uses_sms,
-        channels.uses_push,
-        channels.uses_ads,
-        channels.needs_no_channel,
-        row_number() over (order by programs.priority desc, programs.program asc) as turn
-    from {{ ref('stg_programs__in_force') }} as programs
-    inner join {{ ref('int_journeys__channels_used') }} as channels
-        on programs.program = channels.program and programs.version = channels.version
-),
-
--- Rests that begin today hold today: nobody is taken in on the day on which a program sends them to rest.
-suppressions as (
-    select
-        customer_id,
-        reason,
-        ends_at
-    from {{ ref('stg_ledger__suppressions') }}
-    where channel = 'all' and customer_id is not null
-
-    union all
-
-    select
-        customer_id,
-        value as reason,
-        ends_at
-    from {{ ref('int_journeys__followups_due') }}
-    where action = 'suppress'
-),
-
-longest_suppressions as (
-    select
-        customer_id,
-        reason,
-        ends_at,
-        row_number() over (
-            partition by customer_id
-            order by case when ends_at is null then 0 else 1 end asc, ends_at desc nulls last, reason asc nulls last
-        ) as position
-    from suppressions
-),
-
-open_journeys as (
-    select
-        customer_id,
-        enrolment_id,
-        program,
-        program_group
-    from {{ ref('int_journeys__enrolments_resolved') }}
-    where status = 'open'
-),
-
--- By program and by group, because a program may have changed its group since.
-occupied as (
-    select
-        programs.program,
-        open_journeys.customer_id,
-        min(open_journeys.program) as open_program
-    from programs
-    inner join open_journeys
-        on programs.program = open_journeys.program or programs.program_group = open_journeys.program_group
-    where programs.is_live
-    group by programs.program, open_journeys.customer_id
-),
-
-entries as (
-    select
-        program,
-        customer_id,
-        count(*) as entries,
-        max(anchor_at) as last_anchor_at,
-        max(enrolled_at) as last_entered_at
-    from {{ ref('stg_ledger__enrolments') }}
-    group by program, customer_id
-),
-
-valued as (
-    select
-        candidates.program,
-        candidates.version,
-        candidates.customer_id,
-        candidates.anchor_at,
-        candidates.audience_reason,
-        candidates.lapse_days,
-        programs.program_group,
-        programs.turn,
-        programs.exclude_purchased_within_days,
-        programs.exclude_engaged_within_days,
-        programs.reentry_after_days,
-        programs.max_entries as max_entries_allowed,
-        programs.max_per_day,
-        programs.cadence,
-        programs.weekday,
-        suppressions.customer_id as suppressed_customer_id,
-        suppressions.reason as suppression_reason,
-        suppressions.ends_at as suppressed_until,
-        duplicates.duplicate_of,
-        customers.days_since_last_order,
-        customers.days_since_last_engagement,
-        occupied.open_program,
-        coalesce(entries.entries, 0) as entries,
-        entries.last_anchor_at,
-        entries.last_entered_at,
-        {{ days_from('entries.last_entered_at', as_of_date()) }} as days_since_last_entry,
-        coalesce(programs.uses_email and customers.reachable_email, false) as reached_by_email,
-        coalesce(programs.uses_sms and customers.reachable_sms, false) as reached_by_sms,
-        coalesce(programs.uses_push and customers.reachable_push, false) as reached_by_push,
-        coalesce(programs.uses_ads and customers.reachable_ads, false) as reached_by_ads,
-        programs.needs_no_channel,
-        customers.lifetime_value
-    from candidates
-    inner join programs on candidates.program = programs.program
-    left join {{ ref('customers') }} as customers on candidates.customer_id = customers.customer_id
-    left join longest_suppressions as suppressions
-        on candidates.customer_id = suppressions.customer_id and suppressions.position = 1
-    left join {{ ref('int_customers__contact_duplicates') }} as duplicates on candidates.customer_id = duplicates.customer_id
-    left join occupied on candidates.program = occupied.program and candidates.customer_id = occupied.customer_id
-    left join entries on candidates.program = entries.program and candidates.customer_id = entries.customer_id
-),
-
-gated as (
-    select
-        *,
-        suppressed_customer_id is not null as suppressed,
-        duplicate_of is not null as duplicate_contact,
-        coalesce(days_since_last_order < exclude_purchased_within_days, false) as purchased_recently,
-        coalesce(days_since_last_engagement < exclude_engaged_within_days, false) as engaged_recently,
-        open_program is not null as already_enrolled,
-        -- A lapse that began before the last entry is the one that was entered, even where corrected rows have moved its beginning: a new
-        -- lapse needs new activity first.
-        coalesce(anchor_at <= last_anchor_at or anchor_at <= last_entered_at, false) as same_episode,
-        coalesce(days_since_last_entry < reentry_after_days, false) as reentry_wait,
-        coalesce(entries >= max_entries_allowed, false) as max_entries,
-        (needs_no_channel or reached_by_email or reached_by_sms or reached_by_push or reached_by_ads) is not true as unreachable,
-        ({{ is_entry_day('cadence', 'weekday') }}) is not true as not_entry_day
-    from valued
-),
-
--- Who would enter today but for the other programs of the group.
-contenders as (
-    select
-        customer_id,
-        program_group,
-        min(turn) as first_turn
-    from gated
-    where {{ passes_gates_before('higher_priority_program') }} and not unreachable and not not_entry_day
-    group by customer_id, program_group
-),
-
-prioritised as (
-    select
-        gated.*,
-        contenders.first_turn,
-        coalesce(contenders.first_turn < gated.turn, false) as higher_priority_program
-    from gated
-    left join contenders on gated.customer_id = contenders.customer_id and gated.program_group = contenders.program_group
-),
-
--- Only those who pass everything else are ranked.
-evaluated as (
-    select
-        *,
-        case
-            when max_per_day is not null
-                then cast(row_number() over (partition by program order by lifetime_value desc nulls last, customer_id asc) as bigint)
-        end as value_rank
-    from prioritised
-    where {{ passes_gates_before('daily_cap') }}
-
-    union all
-
-    select
-        *,
-        cast(null as bigint) as value_rank
-    from prioritised
-    where not ({{ passes_gates_before('daily_cap') }})
-),
-
-capped as (
-    select
-        evaluated.*,
-        case when evaluated.higher_priority_program then preferred.program end as preferred_program,
-        coalesce(evaluated.value_rank > evaluated.max_per_day, false) as daily_cap
-    from evaluated
-    left join programs as preferred on evaluated.first_turn = preferred.turn
-)
+{{ config(materialized='view') }}
 
 select
-    program,
-    version,
-    customer_id,
-    anchor_at,
-    audience_reason,
-    lapse_days,
-    suppressed,
-    suppression_reason,
-    suppressed_until,
-    duplicate_contact,
-    duplicate_of,
-    purchased_recently,
-    days_since_last_order,
-    exclude_purchased_within_days,
-    engaged_recently,
-    days_since_last_engagement,
-    exclude_engaged_within_days,
-    already_enrolled,
-    open_program,
-    same_episode,
-    last_anchor_at,
-    last_entered_at,
-    reentry_wait,
-    days_since_last_entry,
-    reentry_after_days,
-    max_entries,
-    entries,
-    max_entries_allowed,
-    higher_priority_program,
-    preferred_program,
-    unreachable,
-    reached_by_email,
-    reached_by_sms,
-    reached_by_push,
-    reached_by_ads,
-    not_entry_day,
-    cadence,
-    weekday as entry_weekday,
-    daily_cap,
-    value_rank,
-    max_per_day,
-    lifetime_value,
-    {{ first_failing_gate() }} as reason
-from capped
+    measured.program,
+    measured.version,
+    measured.customer_id,
+    measured.anchor_at,
+    measured.audience_reason,
+    measured.lapse_days,
+    measured.suppressed,
+    measured.suppression_reason,
+    measured.suppressed_until,
+    measured.duplicate_contact,
+    measured.duplicate_of,
+    measured.purchased_recently,
+    measured.days_since_last_order,
+    measured.exclude_purchased_within_days,
+    measured.engaged_recently,
+    measured.days_since_last_engagement,
+    measured.exclude_engaged_within_days,
+    measured.already_enrolled,
+    measured.open_program,
+    measured.same_episode,
+    measured.last_anchor_at,
+    measured.last_entered_at,
+    measured.reentry_wait,
+    measured.days_since_last_entry,
+    measured.reentry_after_days,
+    measured.max_entries,
+    measured.entries,
+    measured.max_entries_allowed,
+    decided.preferred_program is not null as higher_priority_program,
+    decided.preferred_program,
+    measured.unreachable,
+    measured.reached_by_email,
+    measured.reached_by_sms,
+    measured.reached_by_push,
+    measured.reached_by_ads,
+    measured.not_entry_day,
+    measured.cadence,
+    measured.weekday as entry_weekday,
+    coalesce(decided.value_rank > measured.max_per_day, false) as daily_cap,
+    decided.value_rank,
+    measured.max_per_day,
+    measured.lifetime_value,
+    decided.reason
+from {{ ref('int_journeys__gates_decided') }} as decided
+inner join {{ ref('int_journeys__gates_measured') }} as measured
+    on decided.program = measured.program and decided.customer_id = measured.customer_id

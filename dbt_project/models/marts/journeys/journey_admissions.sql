@@ -1,40 +1,4 @@
-{%- set dealt_by = ["'" ~ var('holdout_salt') ~ "'", 'gates.program', 'gates.customer_id'] -%}
-
-with gates as (
-    select * from {{ ref('int_journeys__gates_evaluated') }}
-),
-
--- The arm of a customer in a program is for good: it stays what it was at the first entry, even if the share left alone has changed since.
-first_entries as (
-    select
-        program,
-        customer_id,
-        arm,
-        row_number() over (partition by program, customer_id order by enrolled_at, enrolment_id) as position
-    from {{ ref('stg_ledger__enrolments') }}
-),
-
-admitted as (
-    select
-        gates.program,
-        gates.customer_id,
-        {{ derived_id(['gates.program', 'gates.customer_id', timestamp_text('gates.anchor_at')]) }} as enrolment_id,
-        coalesce(
-            first_entries.arm,
-            case
-                when substring({{ derived_id(dealt_by) }}, 1, {{ var('holdout_digits') }}) < programs.holdout_below then 'holdout'
-                else 'treatment'
-            end
-        ) as arm
-    from gates
-    inner join {{ ref('stg_programs__in_force') }} as programs on gates.program = programs.program
-    left join first_entries
-        on
-            gates.program = first_entries.program
-            and gates.customer_id = first_entries.customer_id
-            and first_entries.position = 1
-    where gates.reason is null
-)
+{{ config(materialized='view') }}
 
 select
     {{ as_of() }} as as_of,
@@ -48,5 +12,6 @@ select
     admitted.arm,
     case when gates.reason is null then 'admitted' else 'blocked' end as decision,
     gates.reason
-from gates
-left join admitted on gates.program = admitted.program and gates.customer_id = admitted.customer_id
+from {{ ref('int_journeys__gates_decided') }} as gates
+left join {{ ref('int_journeys__admitted') }} as admitted
+    on gates.reason is null and gates.program = admitted.program and gates.customer_id = admitted.customer_id
