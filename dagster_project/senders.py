@@ -1,7 +1,5 @@
 """Runs that help a dispatch to send, on whatever worker takes them. Loaded by itself, this is a code location that does nothing else."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,9 +43,9 @@ def defs() -> dg.Definitions:
     return dg.Definitions(jobs=[help_send])
 
 
-def helpers(context: dg.AssetExecutionContext, settings: Settings) -> Callable[[Path, int], None] | None:
+def helpers(run: dg.DagsterRun, instance: dg.DagsterInstance, settings: Settings) -> Callable[[Path, int], None] | None:
     """What puts helping runs into the queue; None where this run did not come out of one: nobody would take them."""
-    origin, code, instance = context.run.remote_job_origin, context.run.job_code_origin, context.instance
+    origin, code = run.remote_job_origin, run.job_code_origin
     coordinator = instance.run_coordinator
     if origin is None or code is None or not isinstance(coordinator, QueuedRunCoordinator):
         return None
@@ -57,7 +55,7 @@ def helpers(context: dg.AssetExecutionContext, settings: Settings) -> Callable[[
         for number in range(1, slices):
             config = {"ops": {send_slices.name: {"config": {"folder": str(folder), "first": number}}}}
             at = RegisteredCodeLocationOrigin(names[(number - 1) % len(names)])
-            run = instance.create_run_for_job(
+            help_wanted = instance.create_run_for_job(
                 help_send,
                 run_config=config,
                 tags=help_send.tags,
@@ -65,6 +63,6 @@ def helpers(context: dg.AssetExecutionContext, settings: Settings) -> Callable[[
                 job_code_origin=JobPythonOrigin(help_send.name, code.repository_origin),
             )
             # The queue needs no workspace: the daemon, which launches, has its own.
-            coordinator.submit_run(SubmitRunContext(run, workspace=None))  # type: ignore[arg-type]
+            coordinator.submit_run(SubmitRunContext(help_wanted, workspace=None))  # type: ignore[arg-type]
 
     return ask

@@ -82,5 +82,5 @@ def sent(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any
     settings = load_settings()
     instant = as_of(context) if "dagster/partition" in context.run.tags else None
     with told_plainly():
-        report = dispatch_due(settings, utc_now(), as_of=instant, ask_for_help=helpers(context, settings))
+        report = dispatch_due(settings, utc_now(), as_of=instant, ask_for_help=helpers(context.run, context.instance, settings))
     yield dg.MaterializeResult(metadata=report.metadata(), check_results=_check_results(report.watched))

@@ -18,8 +18,9 @@ from sqlalchemy import event
 
 from tests.delivery.chaos_provider import LATE
 from tests.delivery.conftest import AS_OF, SCHEMA, PlainRenderer
-from winback.delivery import dispatch
+from winback.delivery import DispatchReport, dispatch
 from winback.delivery.pace import Timer
+from winback.delivery.sharing import HandOut, hand_out, send_slices, wait_for_others
 from winback.destinations import Destinations
 from winback.destinations.base import Capabilities, Channel, Message, Outcome, Result
 from winback.destinations.faults import Faults
@@ -121,8 +122,28 @@ def _die_at(step: int, ledger: Ledger, destination: Any) -> None:
     event.listen(ledger.engine, "commit", committed)
 
 
+def _shared(
+    settings: Settings, connection: duckdb.DuckDBPyConnection, ledger: Ledger, to: Destinations, now: datetime, folder: Path, slices: int
+) -> DispatchReport:
+    """Hand out, say where, send with whoever comes, and wait for them."""
+    done = DispatchReport(now)
+    with hand_out(settings, connection, ledger, now, slices=slices, at_least=1) as handed:
+        if handed is not None:
+            pointer = folder / "hand_out.txt"
+            pointer.with_suffix(".part").write_text(str(handed.folder), encoding="utf-8")
+            pointer.with_suffix(".part").replace(pointer)
+            send_slices(settings, ledger, to, handed, clock=lambda: now, renderer=PlainRenderer())
+            wait_for_others(ledger, handed, Timer())
+            for one in handed.reports():
+                done.add(one)
+    return done
+
+
 def main(orders: dict[str, Any]) -> None:
-    """Dispatch as told; the report goes into a file, unless the process is killed before."""
+    """Dispatch as told; the report goes into a file, unless the process is killed before.
+
+    `shared`: as who hands out to others. `hand_out`: as one who helps with what was handed out there, from slice `first` on.
+    """
     home = Path(orders["home"])
     destination: Any
     match orders["provider"]:
@@ -132,7 +153,9 @@ def main(orders: dict[str, Any]) -> None:
             destination = Keyed(orders["url"])
         case "plain":
             destination = Plain(orders["url"])
-    connection = warehouse(orders["customers"])
+    settings = Settings(home=home, clock="simulated")
+    now = datetime.fromisoformat(orders["now"])
+    to = Destinations({Channel.EMAIL: destination})
     ledger = open_ledger_at(orders["ledger"])
     if orders["kill_at_step"] is not None:
         _die_at(orders["kill_at_step"], ledger, destination)
@@ -140,14 +163,22 @@ def main(orders: dict[str, Any]) -> None:
         timer = threading.Timer(orders["kill_after"], os.kill, (os.getpid(), signal.SIGKILL))
         timer.daemon = True
         timer.start()
+    if orders["hand_out"]:
+        handed = HandOut(Path(orders["hand_out"]))
+        send_slices(settings, ledger, to, handed, clock=lambda: now, first=orders["first"], renderer=PlainRenderer())
+        Path(orders["report"]).write_text("{}", encoding="utf-8")
+        return
+    connection = warehouse(orders["customers"])
+    shares = _shared(settings, connection, ledger, to, now, home, orders["shared"]) if orders["shared"] else None
     report = dispatch(
-        Settings(home=home, clock="simulated"),
+        settings,
         connection,
         ledger,
-        Destinations({Channel.EMAIL: destination}),
-        datetime.fromisoformat(orders["now"]),
+        to,
+        now,
         renderer=PlainRenderer(),
         chance=Random(orders["seed"]),
         timer=Timer(sleep=lambda seconds: None),
+        shares_before=shares,
     )
     Path(orders["report"]).write_text(json.dumps(report.metadata()), encoding="utf-8")

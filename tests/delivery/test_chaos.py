@@ -29,7 +29,7 @@ import pytest
 
 from tests.delivery import chaos_provider, chaos_worker
 from tests.delivery.conftest import AS_OF, NOON, identity
-from winback.ledger import Ledger
+from winback.ledger import Ledger, open_ledger_at
 
 MESSAGES = int(os.environ.get("WINBACK_CHAOS_MESSAGES", "600"))
 KILLS = int(os.environ.get("WINBACK_CHAOS_KILLS", "3"))
@@ -40,6 +40,8 @@ _log = logging.getLogger(__name__)
 
 IN_FLIGHT = 2 * 50
 """Items that one dispatcher of a provider without idempotency has claimed and not recorded, at most: two pages."""
+
+SLICES = 3
 
 COMBINATIONS = [("outbox", 1), ("keyed", 1), ("plain", 2)] + ([("keyed", 2), ("plain", 1)] if MESSAGES > 600 else [])
 
@@ -157,6 +159,9 @@ def start(
     seed: int = 1,
     kill_at_step: int | None = None,
     kill_after: float | None = None,
+    shared: int = 0,
+    hand_out: str = "",
+    first: int = 0,
 ) -> Worker:
     report = target.home / f"report {uuid4()}.json"
     orders = {
@@ -171,6 +176,9 @@ def start(
         "seed": seed,
         "kill_at_step": kill_at_step,
         "kill_after": kill_after,
+        "shared": shared,
+        "hand_out": hand_out,
+        "first": first,
     }
     process = _processes.Process(target=chaos_worker.main, args=(orders,))
     process.start()
@@ -270,6 +278,60 @@ def test_killed_and_restarted_nothing_is_lost_or_doubled(any_ledger: Ledger, tmp
     unanswered = {item for item, times in received.items() if times > answered[item]}
     # A call on a connection that was kept open to a provider now dead reaches nobody, which the caller cannot know.
     assert len(unknown - seen.caught - unanswered) <= target.deaths * dispatchers * chaos_worker.CONCURRENCY * chaos_worker.BATCH
+
+
+def handed_out(home: Path, worker: Worker) -> str:
+    """Where the dispatcher has handed out; empty if it ended before."""
+    pointer = home / "hand_out.txt"
+    while worker.process.is_alive() and not pointer.exists():
+        worker.process.join(0.05)
+    found = pointer.read_text(encoding="utf-8") if pointer.exists() else ""
+    pointer.unlink(missing_ok=True)
+    return found
+
+
+@pytest.mark.parametrize("kind", ["outbox", "keyed"])
+def test_shares_that_are_killed_beside_a_dispatcher_of_everything_lose_and_double_nothing(
+    postgres_url: str, tmp_path: Path, kind: str
+) -> None:
+    """One hands out, two help, and one knows nothing of it and sends the whole queue: any of them may die at any moment."""
+    with open_ledger_at(postgres_url) as ledger, provider(kind, tmp_path, RATES[kind]) as target:
+        ids = fill(ledger)
+        chance = Random(f"shares {kind}")
+        now, kills, helped = NOON, 0, 0
+        for _ in range(2 * KILLS):
+            moments = [some_moment(chance, kind) if chance.random() < 0.7 else {} for _ in range(4)]
+            giver = start(ledger, target, now, seed=chance.randrange(10**6), shared=SLICES, **moments[0])
+            folder = handed_out(tmp_path, giver)
+            helpers = [
+                start(ledger, target, now, seed=chance.randrange(10**6), hand_out=folder, first=first, **moments[first])
+                for first in (1, 2)
+                if folder
+            ]
+            stranger = start(ledger, target, now, seed=chance.randrange(10**6), **moments[3])
+            ended = [worker.finish() for worker in (giver, stranger, *helpers)]
+            kills += ended.count(None)
+            helped += len(helpers)
+            if kills >= KILLS:
+                break
+            now += timedelta(minutes=chance.randint(1, 40))
+        target.calm_down()
+        for _ in range(60):
+            now += timedelta(hours=8)
+            report = start(ledger, target, now, shared=SLICES).finish()
+            (tmp_path / "hand_out.txt").unlink(missing_ok=True)
+            if report and not report["waiting"]:
+                break
+        assert kills > 0
+        assert helped > 0
+        _log.info("shares, %s: %d kills, %d helpers, %d attempts", kind, kills, helped, len(ledger.rows("claims")))
+        assert Counter(latest(ledger).values()) == Counter({"accepted": len(ids)})
+        assert set(latest(ledger)) == set(ids)
+        if kind == "outbox":
+            assert sorted(path.stem for path in (tmp_path / "outbox" / "email").rglob("*.eml")) == sorted(ids)
+        else:
+            assert target.lines("taken") == Counter(ids)
+        assert list((tmp_path / "handouts").iterdir()) == []
 
 
 @pytest.mark.parametrize("kind", ["outbox", "plain"])

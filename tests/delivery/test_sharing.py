@@ -298,6 +298,8 @@ def test_a_share_stops_when_who_handed_it_out_has_gone(shop: Shop) -> None:
 def test_too_little_is_not_shared(shop: Shop) -> None:
     shop.customer("c1")
     shop.message("c1")
+    shop.customer("c2")
+    shop.message("c2", not_before=NOON + timedelta(minutes=1))
     with hand_out(shop.settings, shop.warehouse, shop.ledger, NOON, slices=SLICES, at_least=2) as handed:
         assert handed is None
     assert not shop.settings.handouts.exists()
@@ -306,13 +308,15 @@ def test_too_little_is_not_shared(shop: Shop) -> None:
 def test_what_is_due_much_later_is_not_handed_out(shop: Shop) -> None:
     shop.customer("c1")
     shop.message("c1", not_before=NOON + timedelta(minutes=59))
+    shop.customer("c3")
+    shop.message("c3")
     shop.customer("c2")
     later = shop.message("c2", not_before=NOON + timedelta(minutes=61))
     with hand_out(shop.settings, shop.warehouse, shop.ledger, NOON, slices=1, at_least=1) as handed:
         assert handed is not None
         with handed.opened(shop.settings, 0) as connection:
             items = {row[0] for row in connection.execute("from handed_out.items").fetchall()}
-    assert len(items) == 1
+    assert len(items) == 2
     assert later not in items
 
 

@@ -173,13 +173,14 @@ def hand_out(
     since, _ = open_since(ledger)
     look_at_open(connection, since, now)
     due = f"""
-        select item_id, customer_id, {number_of(CUSTOMER, slices)} as part
+        select item_id, customer_id, not_before, {number_of(CUSTOMER, slices)} as part
         from winback_message_states where not_before <= $until
         union all
-        select item_id, customer_id, {number_of(AUDIENCE, slices)} from winback_change_states
+        select item_id, customer_id, not_before, {number_of(AUDIENCE, slices)} from winback_change_states
     """
     connection.execute(f"create or replace temp table handed_items as {due}", {"until": now + AHEAD})
-    if connection.execute("select count(*) from handed_items").fetchall()[0][0] < at_least:
+    due_now = connection.execute("select count(*) from handed_items where not_before <= ?", [now]).fetchall()[0][0]
+    if due_now < at_least:
         connection.execute("drop table temp.handed_items")
         yield None
         return

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import md5
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
 _SPACE = 7303
 """The first of a lock's two numbers: other programs' locks in the same database have another."""
@@ -25,13 +26,20 @@ def present(engine: Engine, what: str, *, alone: bool = False) -> Iterator[bool]
     if engine.dialect.name != "postgresql":
         yield True
         return
-    take = "pg_try_advisory_lock" if alone else "pg_try_advisory_lock_shared"
+    shared = "" if alone else "_shared"
+    lock = f"{shared}({_SPACE}, {_number(what)})"
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        taken = bool(connection.exec_driver_sql(f"select {take}({_SPACE}, {_number(what)})").scalar())
+        taken = bool(connection.exec_driver_sql(f"select pg_try_advisory_lock{lock}").scalar())
         if taken:
             # Not given back to the pool but closed at the end, and the lock with it.
             connection.detach()
-        yield taken
+        try:
+            yield taken
+        finally:
+            if taken:
+                # A server takes a moment to notice that a connection was closed. One that was lost has given it back.
+                with suppress(DBAPIError):
+                    connection.exec_driver_sql(f"select pg_advisory_unlock{lock}")
 
 
 def at_work(engine: Engine, what: str) -> int | None:
