@@ -22,7 +22,8 @@ _STAGES = {
     "applied": "plan and apply", "sent": "send", "published": "publish and report", "report": "publish and report",
     "dashboard": "publish and report",
 }  # fmt: skip
-_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+_QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+_FULL_REFRESH = "--full-refresh"
 
 
 def _what_happened(result: dg.ExecuteInProcessResult) -> str:
@@ -70,7 +71,8 @@ def _why_it_failed(result: dg.ExecuteInProcessResult) -> list[str]:
     return reasons
 
 
-def main(first: date, days: int) -> int:
+def main(first: date, days: int, *, full_refresh: bool = False) -> int:
+    config = _QUIET | {"ops": {"derive": {"config": {"full_refresh": full_refresh}}}}
     console = Console(stderr=True)
     stages: Counter[str] = Counter()
     with console.status("loading") as status:
@@ -84,7 +86,7 @@ def main(first: date, days: int) -> int:
             for day in (first + timedelta(days=offset) for offset in range(days)):
                 status.update(f"{day}")
                 began = time.monotonic()
-                result = job.execute_in_process(partition_key=day.isoformat(), instance=instance, run_config=_QUIET, raise_on_error=False)
+                result = job.execute_in_process(partition_key=day.isoformat(), instance=instance, run_config=config, raise_on_error=False)
                 if not result.success:
                     console.print(f"[bold red]{day}  stopped; nothing more was done[/]")
                     for reason in _why_it_failed(result):
@@ -99,7 +101,7 @@ def main(first: date, days: int) -> int:
 
 if __name__ == "__main__":
     try:
-        sys.exit(main(date.fromisoformat(sys.argv[1]), int(sys.argv[2])))
+        sys.exit(main(date.fromisoformat(sys.argv[1]), int(sys.argv[2]), full_refresh=_FULL_REFRESH in sys.argv[3:]))
     except WinbackError as problem:
         Console(stderr=True).print(str(problem), style="bold red", markup=False)
         sys.exit(1)

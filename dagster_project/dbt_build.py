@@ -17,7 +17,7 @@ from winback.dbt_command import in_environment
 from winback.engines import open_engine
 from winback.progress import tell
 from winback.settings import Settings
-from winback.warehouse import open_warehouse
+from winback.warehouse import more_room, open_warehouse
 
 if TYPE_CHECKING:
     import duckdb
@@ -77,9 +77,16 @@ def _relation(node: Any) -> str:
 
 
 def build(
-    settings: Settings, as_of: datetime, manifest: Mapping[str, Any], translator: DagsterDbtTranslator
+    settings: Settings,
+    as_of: datetime,
+    manifest: Mapping[str, Any],
+    translator: DagsterDbtTranslator,
+    *,
+    full_refresh: bool = False,
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
     """One `dbt build` as of an instant: models, seeds and data tests, in this process, on the engine of the settings.
+
+    `full_refresh` derives everything anew, also what is kept from build to build; the result is the same.
 
     Yields a materialization per model with its row count and a check result per data test; raises `dg.Failure` naming each
     node that failed, after everything that did succeed has been handed on.
@@ -114,10 +121,12 @@ def build(
                 "build",
                 "--exclude-resource-type",
                 "unit_test",
+                *(["--full-refresh"] if full_refresh else []),
             ]
         )
     if outcome.exception is not None:
-        raise dg.Failure(f"dbt build stopped: {outcome.exception}") from outcome.exception
+        said = more_room(str(outcome.exception), settings) or outcome.exception
+        raise dg.Failure(f"dbt build stopped: {said}") from outcome.exception
     results = list(outcome.result)  # type: ignore[arg-type]
     built = [result for result in results if result.node.resource_type in ("model", "seed") and result.status == "success"]
     with open_warehouse(settings) as workbench:
@@ -135,7 +144,7 @@ def build(
                     metadata["dagster/row_count"] = row_counts[_relation(node)]
                 yield dg.MaterializeResult(asset_key=translator.get_asset_spec(manifest, node.unique_id, None).key, metadata=metadata)
             elif result.status == "error":
-                failures.append(f"{node.name} ({node.original_file_path}): {result.message}")
+                failures.append(f"{node.name} ({node.original_file_path}): {more_room(result.message, settings) or result.message}")
         elif node.resource_type == "test":
             passed = result.status in ("pass", "warn")
             key = get_asset_check_key_for_test(manifest, translator, node.unique_id, None)

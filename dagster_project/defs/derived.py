@@ -5,8 +5,10 @@ from typing import Any
 
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, dbt_assets
+from pydantic import Field
 
 from dagster_project.dbt_build import build, read_manifest
+from dagster_project.failures import told_plainly
 from dagster_project.partitions import DAYS, ONE_DAY_A_RUN, WAREHOUSE_POOL, as_of
 from winback.settings import load_settings
 
@@ -18,6 +20,12 @@ class _Translator(DagsterDbtTranslator):
 
     def get_description(self, dbt_resource_props: Mapping[str, Any]) -> str:
         return str(dbt_resource_props.get("description", ""))
+
+
+class Derivation(dg.Config):
+    """What a run may ask of this step (in the launchpad, or `winback run --full-refresh`)."""
+
+    full_refresh: bool = Field(False, description="Derive everything anew, also what is kept from day to day. The result is the same.")
 
 
 _MANIFEST = read_manifest(load_settings())
@@ -33,5 +41,5 @@ _TRANSLATOR = _Translator()
     pool=WAREHOUSE_POOL,
     backfill_policy=ONE_DAY_A_RUN,
 )
-def derived(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
-    yield from build(load_settings(), as_of(context), _MANIFEST, _TRANSLATOR)
+def derived(context: dg.AssetExecutionContext, config: Derivation) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+    yield from build(load_settings(), as_of(context), _MANIFEST, _TRANSLATOR, full_refresh=config.full_refresh)

@@ -30,6 +30,9 @@ def run(
         typer.Option("--date", formats=["%Y-%m-%d"], help="First day to run; default: the last day with orders, at the latest yesterday."),
     ] = None,
     days: Annotated[int | None, typer.Option(min=1, help="How many days in a row.")] = None,
+    full_refresh: Annotated[
+        bool, typer.Option("--full-refresh", help="Derive everything anew, also what is kept from day to day. The result is the same.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Run the day: land, check, derive, plan, apply, send to the outbox, publish, report."""
@@ -63,7 +66,7 @@ def run(
     start = first.date() if first else (DEMO_FIRST_DAY if demo else _last_day_with_orders(settings, console))
     count = days or (DEMO_DAYS if demo else 1)
 
-    command = [sys.executable, "-m", "dagster_project.days", start.isoformat(), str(count)]
+    command = [sys.executable, "-m", "dagster_project.days", start.isoformat(), str(count), *(["--full-refresh"] if full_refresh else [])]
     finished = subprocess.run(command, env=os.environ | settings.dagster_environment(), cwd=PROJECT_ROOT, check=False)
     if finished.returncode != 0:
         raise typer.Exit(finished.returncode)
