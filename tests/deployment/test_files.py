@@ -20,6 +20,7 @@ DEPLOY = PROJECT_ROOT / "deploy"
 KUBERNETES = DEPLOY / "kubernetes"
 BIN = Path(sys.executable).parent
 USER = 10001
+SENDERS = ("sender-0", "sender-1")
 
 
 def compose() -> dict[str, Any]:
@@ -64,23 +65,43 @@ def test_the_dockerfile_has_nothing_to_complain_of() -> None:
 
 
 def test_both_deployments_start_the_same_things() -> None:
-    """The worker alone is reached differently: by its service's name, or within the pod."""
+    """The worker and the senders alone are reached differently: by a service's name, within the pod, or by a pod's name."""
     services = {name: service["command"] for name, service in compose()["services"].items() if name != "postgres"}
     in_pod = {name: container["command"] for name, container in containers(pods()["winback"]).items()}
+    sender = containers(pods()["sender"])["sender"]["command"]
 
-    assert services == in_pod
+    assert services == in_pod | dict.fromkeys(SENDERS, sender)
     [config_map] = [found for found in resources() if found["kind"] == "ConfigMap" and found["metadata"]["name"] == "winback-workspace"]
     workspaces = [(DEPLOY / "workspace.yaml").read_text(encoding="utf-8"), config_map["data"]["workspace.yaml"]]
-    servers = [yaml.safe_load(text)["load_from"][0]["grpc_server"] for text in workspaces]
-    assert [(server["port"], server["location_name"]) for server in servers] == [(4000, "winback")] * 2
+    for text in workspaces:
+        servers = [one["grpc_server"] for one in yaml.safe_load(text)["load_from"]]
+        assert [(server["port"], server["location_name"]) for server in servers] == [(4000, name) for name in ("winback", *SENDERS)]
     assert (DEPLOY / "postgres" / "dagster.sql").read_text(encoding="utf-8") in [
         found["data"].get("dagster.sql") for found in resources() if found["kind"] == "ConfigMap"
     ]
 
 
+def test_every_sender_is_asked_and_sees_what_is_handed_out() -> None:
+    """A name that nobody serves would be a run that nobody takes."""
+    [in_cluster] = [found["data"] for found in resources() if "WINBACK_DISPATCH_SHARDS" in found.get("data", {})]
+    [senders] = [found for found in resources() if found["metadata"]["name"] == "sender" and found["kind"] == "StatefulSet"]
+    on_machine = compose()["x-winback"]["environment"]
+
+    assert on_machine["WINBACK_DISPATCH_LOCATIONS"] == in_cluster["WINBACK_DISPATCH_LOCATIONS"] == ",".join(SENDERS)
+    assert in_cluster["WINBACK_DISPATCH_SHARDS"] == str(1 + senders["spec"]["replicas"]) == str(1 + len(SENDERS))
+    assert on_machine["WINBACK_DISPATCH_SHARDS"] == f"${{WINBACK_DISPATCH_SHARDS:-{1 + len(SENDERS)}}}"
+    for pod in (pods()["winback"], pods()["sender"]):
+        [claim] = [volume["persistentVolumeClaim"]["claimName"] for volume in pod["volumes"] if volume["name"] == "handouts"]
+        assert claim == "handouts"
+        for container in pod["containers"]:
+            [path] = [mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == "handouts"]
+            assert path == in_cluster["WINBACK_DISPATCH_STORAGE"]
+    assert [one["spec"]["accessModes"] for one in resources() if one["metadata"]["name"] == "handouts"] == [["ReadWriteMany"]]
+
+
 def test_commands_exist() -> None:
     ours = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
-    started = [container["command"] for container in containers(pods()["winback"]).values()]
+    started = [container["command"] for pod in ("winback", "sender") for container in containers(pods()[pod]).values()]
 
     assert [command for command in started if command[0] == "winback" and command[1] not in ours] == []
     assert [command[0] for command in started if command[0] != "sh" and not (BIN / command[0]).exists()] == []
@@ -117,7 +138,8 @@ def test_nobody_is_root_and_only_one_opens_the_workbench() -> None:
     for pod in pods().values():
         assert pod["securityContext"]["runAsNonRoot"]
         assert [name for name, one in containers(pod).items() if one["securityContext"]["allowPrivilegeEscalation"]] == []
-    assert {found["spec"]["replicas"] for found in resources() if found["kind"] == "StatefulSet"} == {1}
+    replicas = {found["metadata"]["name"]: found["spec"]["replicas"] for found in resources() if found["kind"] == "StatefulSet"}
+    assert (replicas["winback"], replicas["postgres"]) == (1, 1)
 
 
 def _strings(found: Any) -> Iterator[str]:
