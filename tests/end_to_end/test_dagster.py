@@ -72,6 +72,8 @@ def test_jobs_run_when_they_should(definitions: dg.Definitions) -> None:
     assert {"orders", "journey_actions", "plan", "applied", "sent", "published", "report", "dashboard"} <= daily
     assert {"orders", "sent"} <= hourly
     assert not {"plan", "applied", "journey_actions"} & hourly
+    steps = {node.name for node in definitions.resolve_job_def("hourly").nodes}
+    assert steps == {"land", "sent"}, "a check on raw data needs the day that it judges"
 
 
 def test_one_at_a_time_opens_the_warehouse(definitions: dg.Definitions) -> None:
