@@ -51,6 +51,9 @@ def run_dbt(
     )
     if finished.returncode != 0:
         said = "\n".join((finished.stdout or "").strip().splitlines()[-15:])
+        from winback.warehouse import more_room
+
+        said = more_room(finished.stdout or "", settings) or said
         raise WinbackError(f"dbt {arguments[0]} failed (exit code {finished.returncode}).\n{said}".rstrip())
 
 

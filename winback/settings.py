@@ -78,7 +78,9 @@ class Settings(BaseSettings):
         None, description="Private folder that all of these workers see under the same path; default: `handouts` in the home"
     )
     threads: int = Field(2, ge=1, description="Threads that dbt and DuckDB use")
-    memory_limit: str = Field("4GB", description="Memory that DuckDB may use before it spills to disk")
+    memory_limit: str = Field(
+        "4GB", pattern=r"(?i)^\d+(\.\d+)? ?[KMGT]i?B$", description="Memory that DuckDB may use before it spills to disk"
+    )
 
     @cached_property
     def root(self) -> Path:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import duckdb
 
-from winback.errors import Busy
+from winback.errors import BadConfig, Busy
 from winback.settings import Settings
 
 
@@ -19,6 +20,8 @@ def open_warehouse(settings: Settings, *, read_only: bool = False) -> Iterator[d
     ------
     Busy
         Another process has the file open: DuckDB gives it to one process at a time.
+    BadConfig
+        DuckDB has not enough memory, or not enough disk to spill to, for what the caller does with the warehouse.
     """
     path = settings.warehouse
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,8 +42,36 @@ def open_warehouse(settings: Settings, *, read_only: bool = False) -> Iterator[d
         # Not in `config`: DuckDB 2.0 reads that before icu, which knows time zones, is loaded. `global` reaches cursors too.
         connection.execute("set global TimeZone = 'UTC'")
         yield connection
+    except (duckdb.OutOfMemoryException, duckdb.IOException) as problem:
+        if said := more_room(str(problem), settings):
+            raise BadConfig(said) from problem
+        raise
     finally:
         connection.close()
+
+
+_USED = re.compile(r"\(([^()]*/[^()]* used)\)")
+
+
+def more_room(said: str, settings: Settings) -> str | None:
+    """Which setting to change, where DuckDB ended something because memory or disk was not enough; None for any other error.
+
+    `said` is its message, or another's that holds it. Its own advice is for people who type SQL.
+    """
+    if "max_temp_directory_size" in said or "No space left on device" in said:
+        return (
+            f"DuckDB spilled to {settings.warehouse.parent} what does not fit into memory, and the disk is full. Free some of it, move the "
+            f"home to a larger one (WINBACK_HOME), or raise WINBACK_MEMORY_LIMIT (memory_limit; found: {settings.memory_limit}): less is "
+            "spilled then. Nothing is lost; the day can be run again."
+        )
+    if "Out of Memory Error" not in said and "SET memory_limit" not in said:
+        return None
+    used = _USED.search(said)
+    return (
+        f"DuckDB needs more memory than WINBACK_MEMORY_LIMIT (memory_limit; found: {settings.memory_limit}) allows"
+        f"{f', {used.group(1)}' if used else ''}. Raise it, to three quarters of the machine's memory at most, or lower WINBACK_THREADS "
+        f"(found: {settings.threads}): every thread needs some of its own. Nothing is lost; the day can be run again."
+    )
 
 
 def source_notes(connection: duckdb.DuckDBPyConnection) -> list[str]:

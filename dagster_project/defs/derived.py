@@ -42,4 +42,5 @@ _TRANSLATOR = _Translator()
     backfill_policy=ONE_DAY_A_RUN,
 )
 def derived(context: dg.AssetExecutionContext, config: Derivation) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
-    yield from build(load_settings(), as_of(context), _MANIFEST, _TRANSLATOR, full_refresh=config.full_refresh)
+    with told_plainly():
+        yield from build(load_settings(), as_of(context), _MANIFEST, _TRANSLATOR, full_refresh=config.full_refresh)

@@ -74,6 +74,8 @@ def _read_parquet(connection: duckdb.DuckDBPyConnection, path: Path, shown: str)
             f"create temporary view {SOURCE} as select file_row_number + 1 as _row_number{', ' + listed if listed else ''} from {relation}"
         )
         return Source(columns, _count(connection))
+    except duckdb.OutOfMemoryException:
+        raise
     except duckdb.Error as problem:
         raise BadInput(f"{shown}: is not a Parquet file that can be read ({_first_line(problem)}). Export it again.") from None
 
@@ -105,6 +107,8 @@ def _read_json(connection: duckdb.DuckDBPyConnection, path: Path, shown: str, te
                 "create or replace temporary table landing_json as select row_number() over () as _row_number, json from "
                 f"read_json_objects({literal(utf8)}, format = 'array', maximum_object_size = {csv_records.LONGEST_RECORD})"
             )
+        except duckdb.OutOfMemoryException:
+            raise
         except duckdb.Error as problem:
             raise BadInput(f"{shown}: is not a JSON array that can be read ({_first_line(problem)}). Export it again.") from None
     elif first == b"{" or (not first and extension != "json"):
@@ -162,6 +166,8 @@ def _load_records(
     try:
         # Table rowids follow the order of the file.
         connection.execute(f"create or replace temporary table landing_records as from {relation}")
+    except duckdb.OutOfMemoryException:
+        raise
     except duckdb.Error as problem:
         raise BadInput(f"{shown}: cannot be split into rows ({_first_line(problem)}). Export it again.") from None
     read = connection.execute("select count(*) from landing_records").fetchall()[0][0]

@@ -110,6 +110,8 @@ def judge(
             typed as (select _row_number, {t_names}, {typed} from texts)
             select {final}, _row_number, case {" ".join(problems)} end as _problem from typed
         """)
+    except duckdb.OutOfMemoryException:
+        raise
     except duckdb.Error as problem:
         raise _bad_expression(connection, table, source, origin, file, problem) from None
     return Judged(table, name, content)

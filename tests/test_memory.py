@@ -1,0 +1,88 @@
+"""Where DuckDB has too little memory or disk, people are told which setting to change, not which SQL to type."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from benchmarks.generate import generate
+from winback.dbt_command import run_dbt
+from winback.errors import BadConfig, BadInput, WinbackError
+from winback.home import prepare_home
+from winback.landing import land
+from winback.ledger import open_ledger
+from winback.settings import Settings, load_settings
+from winback.warehouse import more_room, open_warehouse
+
+TOO_LITTLE = "12MB"
+AS_OF = datetime(2026, 1, 5)
+SORTED = "create table sorted as select i, md5(cast(i as varchar)) as text from range(2000000) as numbers(i) order by text"
+
+
+def test_a_query_that_needs_more_memory_names_the_setting(tmp_path: Path) -> None:
+    with (
+        pytest.raises(BadConfig, match=r"WINBACK_MEMORY_LIMIT \(memory_limit; found: 12MB\) allows, .* used.* WINBACK_THREADS"),
+        open_warehouse(Settings(home=tmp_path, memory_limit=TOO_LITTLE)) as warehouse,
+    ):
+        warehouse.execute(SORTED)
+
+
+def test_a_full_disk_names_its_folder_and_the_settings(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, memory_limit="64MB")
+    with (
+        pytest.raises(BadConfig, match=r"disk is full.*WINBACK_HOME.*WINBACK_MEMORY_LIMIT \(memory_limit; found: 64MB\)"),
+        open_warehouse(settings) as warehouse,
+    ):
+        warehouse.execute(f"set max_temp_directory_size = '1MB'; {SORTED}")
+
+
+def test_other_errors_stay_as_they_are(tmp_path: Path) -> None:
+    assert more_room("Catalog Error: no such table", Settings(home=tmp_path)) is None
+    with pytest.raises(duckdb.CatalogException), open_warehouse(Settings(home=tmp_path)) as warehouse:
+        warehouse.execute("from nowhere")
+
+
+def test_a_file_is_not_blamed_for_too_little_memory(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    with duckdb.connect() as connection:
+        rows = "select i as customer_id, repeat(md5(cast(i as varchar)), 40) as email from range(100000) as numbers(i)"
+        connection.execute(f"copy ({rows}) to '{data}/customers.csv'")
+    settings = Settings(home=tmp_path / "home", data=data, memory_limit=TOO_LITTLE)
+    with pytest.raises(BadConfig) as told, open_ledger(settings) as ledger, open_warehouse(settings) as warehouse:
+        land(settings, warehouse, ledger, now=AS_OF)
+
+    assert not isinstance(told.value, BadInput)
+    assert "WINBACK_MEMORY_LIMIT" in str(told.value)
+
+
+@pytest.mark.parametrize("found", ["4 gigs", "256", "80%", "-1GB"])
+def test_a_limit_that_is_none_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: str) -> None:
+    monkeypatch.setenv("WINBACK_MEMORY_LIMIT", found)
+
+    with pytest.raises(BadConfig, match=f"memory_limit: found '{found}'.*WINBACK_MEMORY_LIMIT"):
+        load_settings(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_build_that_needs_more_memory_names_the_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dagster import Failure  # noqa: TID251
+
+    prepare_home(tmp_path / "home")
+    settings = generate(30_000, tmp_path / "home").model_copy(update={"memory_limit": "30MB"})
+    monkeypatch.setenv("WINBACK_HOME", str(settings.root))
+    from dagster_dbt import DagsterDbtTranslator  # noqa: TID251
+
+    from dagster_project.dbt_build import build, read_manifest
+
+    with pytest.raises(WinbackError) as command:
+        run_dbt(settings, AS_OF, ["--quiet", "build", "--select", "+customers", "--exclude-resource-type", "unit_test"])
+    with pytest.raises(Failure) as failure:
+        list(build(settings, AS_OF, read_manifest(settings), DagsterDbtTranslator()))
+
+    for told in (failure.value.description or "", str(command.value)):
+        assert "WINBACK_MEMORY_LIMIT (memory_limit; found: 30MB)" in told
+        assert "SET memory_limit" not in told
