@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
 import duckdb
@@ -29,7 +30,11 @@ def test_postgres_derives_what_duckdb_derives(postgres_url: str, tmp_path: Path)
         for mart in ("journey_actions", "campaign_report", "order_attribution", "deliverability_daily", "ad_audience_members"):
             assert connection.table(f"marts.{mart}").fetchall(), f"{mart} is empty: the comparison would say nothing of it"
     settings = Settings(home=theirs, target="postgres", engine_url=SecretStr(postgres_url))
+    # Here after the day before, whose tables are kept; in DuckDB all at once.
+    derive_with(settings, AS_OF - timedelta(days=1))
     assert not differences(warehouse, derive_with(settings, AS_OF))
+    with psycopg.connect(postgres_url) as connection:
+        assert connection.execute("select is_whole, is_finished from intermediate.derived_through").fetchall() == [(False, True)]
     # What is derived aside is derived there, from what the build before has left, and gone afterwards.
     with program_draft_derived(settings, "plain", AS_OF) as workbench:
         assert workbench.table("preview_marts.journey_admissions").fetchall()
