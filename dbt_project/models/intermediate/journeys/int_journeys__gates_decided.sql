@@ -35,7 +35,7 @@ taking as (
     group by customer_id, program_group
 ),
 
--- Only those who pass everything else are ranked, and only where places are few.
+-- Only those who pass everything else are ranked.
 ranked as (
     select
         taking.customer_id,
@@ -43,13 +43,7 @@ ranked as (
         taking.turn,
         programs.program,
         programs.max_per_day,
-        case
-            when programs.max_per_day is not null
-                then row_number() over (
-                    partition by taking.turn
-                    order by taking.lifetime_value desc nulls last, taking.customer_id asc
-                )
-        end as value_rank
+        row_number() over (partition by taking.turn order by taking.lifetime_value desc nulls last, taking.customer_id asc) as value_rank
     from taking
     inner join programs on taking.turn = programs.turn
 )
@@ -62,9 +56,9 @@ select
     measured.audience_reason,
     measured.lapse_days,
     case when ranked.turn < measured.turn then ranked.program end as preferred_program,
-    case when ranked.turn = measured.turn then cast(ranked.value_rank as bigint) end as value_rank,
+    case when ranked.turn = measured.turn and ranked.max_per_day is not null then cast(ranked.value_rank as bigint) end as value_rank,
     case
-        when measured.kept_out_by in ('{{ gates_before('higher_priority_program') | join("', '") }}') then measured.kept_out_by
+        when measured.kept_out_by in ('{{ gates_before('higher_priority_program') | join("', '") }}') then measured.kept_out_by  -- noqa: LT05
         when ranked.turn < measured.turn then 'higher_priority_program'
         when measured.kept_out_by is not null then measured.kept_out_by
         when ranked.value_rank > ranked.max_per_day then 'daily_cap'

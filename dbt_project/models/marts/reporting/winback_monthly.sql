@@ -9,40 +9,33 @@ with thresholds as (
     {%- endfor %}
 ),
 
-order_days as (
-    select
-        customer_id,
-        previous_ordered_on,
-        ordered_on,
-        {{ days_between("previous_ordered_on", "ordered_on") }} as gap_days
-    from {{ ref('int_orders__order_days') }}
-),
-
--- A pause is the time from one order day to the next; the last one of a customer is still open.
+-- A pause is the time from one order day to the next; the last one of a customer is still open. Pauses of the same dates are counted together.
 pauses as (
     select
-        customer_id,
         previous_ordered_on as began_on,
         ordered_on as ended_on,
-        gap_days
-    from order_days
-    where gap_days >= {{ thresholds | min }}
+        {{ days_between("previous_ordered_on", "ordered_on") }} as gap_days,
+        count(*) as customers
+    from {{ ref('int_orders__order_days') }}
+    where {{ days_between("previous_ordered_on", "ordered_on") }} >= {{ thresholds | min }}
+    group by previous_ordered_on, ordered_on
 
     union all
 
     select
-        customer_id,
         last_ordered_on as began_on,
         cast(null as date) as ended_on,
-        cast(null as integer) as gap_days
+        cast(null as integer) as gap_days,
+        count(*) as customers
     from {{ ref('int_customers__rhythm_measured') }}
+    group by last_ordered_on
 ),
 
 lapses as (
     select
         thresholds.lapse_threshold_days,
-        pauses.customer_id,
         pauses.gap_days,
+        pauses.customers,
         {{ days_after("pauses.began_on", "thresholds.lapse_threshold_days") }} as lapsed_on,
         {{ month_start("pauses.ended_on") }} as ended_in
     from pauses
@@ -58,7 +51,7 @@ counted as (
             else {{ months_after(month_start("lapsed_on"), 1) }}
         end as lapsed_from_month,
         ended_in,
-        count(*) as customers
+        sum(customers) as customers
     from lapses
     group by 1, 2, 3
 ),
@@ -67,11 +60,24 @@ returned as (
     select
         lapse_threshold_days,
         ended_in as month,
-        count(*) as returns,
-        count(distinct customer_id) as returned_customers
+        sum(customers) as returns
     from lapses
     where gap_days > lapse_threshold_days
     group by lapse_threshold_days, ended_in
+),
+
+-- After more than 30 days a customer can return only once in a month.
+returned_often as (
+    select
+        thresholds.lapse_threshold_days,
+        {{ month_start("order_days.ordered_on") }} as month,
+        count(distinct order_days.customer_id) as customers
+    from {{ ref('int_orders__order_days') }} as order_days
+    inner join thresholds
+        on
+            thresholds.lapse_threshold_days < 30
+            and {{ days_between("order_days.previous_ordered_on", "order_days.ordered_on") }} > thresholds.lapse_threshold_days
+    group by thresholds.lapse_threshold_days, {{ month_start("order_days.ordered_on") }}
 ),
 
 bounds as (
@@ -107,9 +113,11 @@ select
     opened.won_back_customers,
     100 * cast(opened.won_back_customers as {{ type_double() }}) / nullif(opened.lapsed_customers, 0) as win_back_percentage,
     cast(coalesce(returned.returns, 0) as integer) as returns,
-    cast(coalesce(returned.returned_customers, 0) as integer) as returned_customers,
+    cast(coalesce(returned_often.customers, returned.returns, 0) as integer) as returned_customers,
     {{ months_after("opened.month", 1) }} as window_closes_on,
     {{ months_after("opened.month", 1) }} <= {{ as_of_date() }} as is_mature
 from opened
 left join returned
     on opened.month = returned.month and opened.lapse_threshold_days = returned.lapse_threshold_days
+left join returned_often
+    on opened.month = returned_often.month and opened.lapse_threshold_days = returned_often.lapse_threshold_days
