@@ -102,8 +102,10 @@ def build(
             tell(f"deriving: {done} models and tests done")
 
     lighten_dbt()
-    parsed = _parsed.get(settings.root) or _parse(settings)
-    collect_garbage_rarely()
+    parsed = _parsed.get(settings.root)
+    if parsed is None:
+        parsed = _parse(settings)
+        collect_garbage_rarely()
     engine = open_engine(settings)
     engine.check()
     here = engine.name == "duckdb"

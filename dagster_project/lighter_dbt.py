@@ -33,7 +33,6 @@ def lighten_dbt() -> None:
         spare()
 
 
-@cache
 def collect_garbage_rarely() -> None:
     """Leave what is loaded by now, a million objects that stay to the end, out of every look for garbage.
 
@@ -41,6 +40,7 @@ def collect_garbage_rarely() -> None:
     """
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
+    gc.enable()
     # DuckDB 2.0 prints a page of "nanobind: leaked" lines for what is not collected at the end.
     atexit.register(gc.unfreeze)
 

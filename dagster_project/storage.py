@@ -51,6 +51,8 @@ class KeptOpenEventLog(SqliteEventLogStorage):
                 if shard not in self._initialized_dbs:
                     self._initdb(engine)
                     self._initialized_dbs.add(shard)
+                # Events outlive a killed process; of a machine that loses power they may lose the last second, which decides nothing.
+                sa.event.listen(engine, "connect", lambda opened, _: opened.execute("pragma synchronous = normal").close())
                 connection = self._connections[address] = engine.connect()
             if connection.in_transaction():
                 yield connection

@@ -22,6 +22,7 @@ from dbt.artifacts.schemas.results import NodeStatus  # noqa: TID251  (in proces
 from dbt.cli.main import dbtRunner  # noqa: TID251
 from dbt.contracts.graph.manifest import Manifest  # noqa: TID251
 
+from dagster_project.lighter_dbt import lighten_dbt
 from winback.day import SendingReport, apply_day, dispatch_due, plan_day
 from winback.dbt_command import in_environment
 from winback.delivery import ApplyReport
@@ -80,6 +81,7 @@ def _nodes(settings: Settings) -> dict[str, Any]:
 def run_dbt(settings: Settings, as_of: datetime, command: str, *arguments: str) -> list[Any]:
     """Run dbt over the settings' warehouse; returns the nodes in the order in which they ran. What failed is the assertion message."""
     manifest = _manifest(settings)
+    lighten_dbt()
     with in_environment(settings.dbt_environment(as_of)):
         outcome = dbtRunner(manifest=manifest).invoke([*_QUIET, command, *arguments])
     assert outcome.exception is None, outcome.exception
@@ -163,7 +165,8 @@ class Pipeline:
         if not self._statements:
             self.seed(as_of)
         with self.timed("derive with dbt"):
-            nodes = run_dbt(self.settings, as_of, "run", *_JOURNEYS)
+            # Whole, because `land` here says nothing of whose data changed.
+            nodes = run_dbt(self.settings, as_of, "run", "--full-refresh", *_JOURNEYS)
             self._statements = [self._ran(node, as_of) for node in nodes]
             asked = {node.name for node in nodes if _ENTRY_DAY in node.depends_on.macros}
             self._of_weekday[as_of.toordinal() % 14] = {ran.name: ran for ran in self._statements if ran.name in asked}

@@ -26,7 +26,8 @@ def raw(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
         for table, columns in TABLES["raw"].items():
             connection.execute(f"create table raw.{table} ({columns})")
         connection.execute("""
-            insert into raw.landed_files values ('f1', 'orders.csv', 'orders', 200, 0, '2017-12-01 00:05:00');
+            insert into raw.landed_files (file_id, file, table_name, rows_landed, rows_quarantined, landed_at)
+            values ('f1', 'orders.csv', 'orders', 200, 0, '2017-12-01 00:05:00');
             insert into raw.customers (customer_id, created_at, _file_id, _row_number)
                 select 'c' || i, timestamp '2016-01-01', 'f0', i from range(20) t(i);
             insert into raw.orders (order_id, customer_id, ordered_at, status, total, refunded, _file_id, _row_number)

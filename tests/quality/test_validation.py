@@ -65,7 +65,8 @@ def found(settings: Settings, raw: duckdb.DuckDBPyConnection, **arguments: objec
 
 
 def land(raw: duckdb.DuckDBPyConnection, file: str, table: str, landed: int, bad: int, at: str) -> None:
-    raw.execute(f"insert into raw.landed_files values ('f9', '{file}', '{table}', {landed}, {bad}, '{at}')")
+    columns = "file_id, file, table_name, rows_landed, rows_quarantined, landed_at"
+    raw.execute(f"insert into raw.landed_files ({columns}) values ('f9', '{file}', '{table}', {landed}, {bad}, '{at}')")
     raw.execute(f"insert into raw.quarantine select 'f9', '{file}', '{table}', i, 'total', 'negative', '{at}' from range({bad}) t(i)")
 
 
