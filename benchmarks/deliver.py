@@ -171,6 +171,8 @@ def activation(measured: Mapping[str, Measured]) -> list[str]:
     for phase, label in labels.items():
         cells = [_per_million(*measured[name].told["phases"][phase], measured[name].told["count"]) for name in ACTIVATIONS]
         table.append(f"| {label}, seconds per million actions | {' | '.join(cells)} |")
+    whole = [_per_million(measured[name].told["seconds"], measured[name].told["cpu"], measured[name].told["count"]) for name in ACTIVATIONS]
+    table.append(f"| plan, apply and dispatch together, seconds per million actions | {' | '.join(whole)} |")
     for part, label in (("claiming", "of it claims, measured apart"), ("recording", "of it outcomes, measured apart")):
         seconds = ledger[part] / ledger["count"] * 1e6
         table.append(f"| {label}, seconds per million actions | {' | '.join([f'{seconds:.0f}'] * len(ACTIVATIONS))} |")

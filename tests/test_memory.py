@@ -77,10 +77,11 @@ def test_a_build_that_needs_more_memory_names_the_setting(tmp_path: Path, monkey
     from dagster_dbt import DagsterDbtTranslator  # noqa: TID251
 
     from dagster_project.dbt_build import build, read_manifest
+    from dagster_project.failures import told_plainly
 
     with pytest.raises(WinbackError) as command:
         run_dbt(settings, AS_OF, ["--quiet", "build", "--select", "+customers", "--exclude-resource-type", "unit_test"])
-    with pytest.raises(Failure) as failure:
+    with pytest.raises(Failure) as failure, told_plainly():
         list(build(settings, AS_OF, read_manifest(settings), DagsterDbtTranslator()))
 
     for told in (failure.value.description or "", str(command.value)):
