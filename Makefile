@@ -27,7 +27,7 @@ test-engines: .venv/installed ## every mart equal on DuckDB, PostgreSQL and Spar
 	@command -v java >/dev/null || test -x "$$JAVA_HOME/bin/java" || { echo "missing: Java 17 or 21; apt-get install openjdk-17-jre-headless, or set JAVA_HOME"; exit 1; }
 	@$(RUN) pytest tests/engines/whole_data.py -n 0 -s
 
-bench: .venv/installed ## measure derivation and delivery (PART=derive, deliver or listen, SIZE=1000000 customers, actions, events)
+bench: .venv/installed ## measure derivation and delivery, hours (PART=derive, deliver or listen, SIZE=1000000 customers, actions, events)
 	@for part in $(or $(PART),derive deliver); do $(RUN) python -m benchmarks.$$part $(if $(SIZE),--size $(SIZE)) || exit; done
 
 clean: ## delete the environment and everything that runs have made

@@ -12,7 +12,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 132, 40, 44
 _LABEL = 15
 
 # Legible on white and on black; each line has its name at its end, so nobody has to tell colours apart.
-_COLOURS = ("#8a8f98", "#2f81f7", "#1f6feb", "#d29922", "#db61a2", "#3fb950")
+_COLOURS = ("#8a8f98", "#2f81f7", "#8957e5", "#d29922", "#db61a2")
 _STYLE = """text { font: 12px system-ui, sans-serif; fill: #24292f } .soft { fill: #57606a } .title { font-weight: 600; font-size: 13px }
 .grid { stroke: #d0d7de; stroke-width: 1 } .line { fill: none; stroke-width: 2 }
 @media (prefers-color-scheme: dark) { text { fill: #e6edf3 } .soft { fill: #9da7b3 } .grid { stroke: #30363d } }"""
