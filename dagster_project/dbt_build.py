@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -76,6 +77,12 @@ def _relation(node: Any) -> str:
     return f"{node.schema}.{node.alias}"
 
 
+def what_failed(problem: str | None, settings: Settings) -> str:
+    """What went wrong with a node, without the hundreds of Java's lines that follow it on Spark."""
+    words = re.split(r"\s*\n\s*at [\w.$/]+\(", problem or "", maxsplit=1)[0]
+    return more_room(words, settings) or words
+
+
 def build(
     settings: Settings,
     as_of: datetime,
@@ -127,7 +134,7 @@ def build(
             ]
         )
     if outcome.exception is not None:
-        said = more_room(str(outcome.exception), settings) or outcome.exception
+        said = what_failed(str(outcome.exception), settings)
         raise dg.Failure(f"dbt build stopped: {said}") from outcome.exception
     results = list(outcome.result)  # type: ignore[arg-type]
     built = [result for result in results if result.node.resource_type in ("model", "seed") and result.status == "success"]
@@ -146,7 +153,7 @@ def build(
                     metadata["dagster/row_count"] = row_counts[_relation(node)]
                 yield dg.MaterializeResult(asset_key=translator.get_asset_spec(manifest, node.unique_id, None).key, metadata=metadata)
             elif result.status == "error":
-                failures.append(f"{node.name} ({node.original_file_path}): {more_room(result.message, settings) or result.message}")
+                failures.append(f"{node.name} ({node.original_file_path}): {what_failed(result.message, settings)}")
         elif node.resource_type == "test":
             passed = result.status in ("pass", "warn")
             key = get_asset_check_key_for_test(manifest, translator, node.unique_id, None)
@@ -159,7 +166,9 @@ def build(
                     metadata={"failing_rows": result.failures or 0, "seconds": round(result.execution_time, 3)},
                 )
             if not passed and result.status != "skipped":
-                failures.append(f"test {node.name} ({node.original_file_path}): {result.failures} failing rows; {result.message}")
+                failures.append(
+                    f"test {node.name} ({node.original_file_path}): {result.failures} failing rows; {what_failed(result.message, settings)}"
+                )
     if failures:
         raise dg.Failure("dbt build failed; nothing was planned or sent:\n" + "\n".join(failures))
 

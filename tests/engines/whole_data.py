@@ -36,6 +36,9 @@ DAYS = {
 }
 ENGINES = ["postgres", "spark"]
 
+# Of 272 seconds of Java for two days, 100 went into translating code that the small queries then ran a few times.
+JAVA = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
+
 # Shown as it comes, not when all has ended.
 say = partial(print, flush=True)
 
@@ -91,9 +94,15 @@ def settings_for(engine: str, home: Path, request: pytest.FixtureRequest) -> Set
 @pytest.mark.parametrize("data", list(DAYS))
 @pytest.mark.parametrize("engine", ENGINES)
 def test_every_mart_is_the_same(
-    engine: str, data: str, derived_by_duckdb: Callable[[str], Path], tmp_path: Path, request: pytest.FixtureRequest
+    engine: str,
+    data: str,
+    derived_by_duckdb: Callable[[str], Path],
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     say(f"\n{data} on {engine}")
+    monkeypatch.setenv("JAVA_TOOL_OPTIONS", JAVA)
     settings = settings_for(engine, shutil.copytree(request.getfixturevalue(data), tmp_path / engine), request)
     expected = derived_by_duckdb(data)
     derived = derive_aside(settings, DAYS[data], say)
