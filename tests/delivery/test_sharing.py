@@ -266,7 +266,7 @@ def test_what_a_dead_dispatch_handed_out_is_not_sent_and_swept_away(shop: Shop) 
     shop.message("c1")
     with hand_out(shop.settings, shop.warehouse, shop.ledger, NOON, slices=SLICES, at_least=1) as handed:
         assert handed is not None
-        left = shop.settings.handouts / "left"
+        left = shop.settings.handouts / "hand_out_left"
         handed.folder.rename(left)
         provider = Provider()
         to = places(provider, shop.settings.outbox)
@@ -274,9 +274,11 @@ def test_what_a_dead_dispatch_handed_out_is_not_sent_and_swept_away(shop: Shop) 
         assert send_slices(shop.settings, shop.ledger, to, HandOut(left), clock=lambda: NOON) == 0
         assert provider.taken == []
     assert left.exists()
+    somebodys = shop.settings.handouts / "somebody's"
+    somebodys.mkdir()
     with hand_out(shop.settings, shop.warehouse, shop.ledger, NOON, slices=SLICES, at_least=1) as again:
         assert again is not None
-        assert list(shop.settings.handouts.iterdir()) == [again.folder]
+        assert set(shop.settings.handouts.iterdir()) == {again.folder, somebodys}
 
 
 def test_a_share_stops_when_who_handed_it_out_has_gone(shop: Shop) -> None:
@@ -351,7 +353,9 @@ def test_a_rate_is_divided_by_those_who_call_its_destination(shop: Shop) -> None
     waits: list[float] = []
     timer = Timer(monotonic=lambda: 0.0, sleep=waits.append)
     with shop.ledger.present("destination provider"), shop.ledger.present("destination another"):
-        dispatch(shop.settings, shop.warehouse, shop.ledger, places(provider, Path()), NOON, renderer=PlainRenderer(), timer=timer)
+        dispatch(
+            shop.settings, shop.warehouse, shop.ledger, places(provider, shop.settings.outbox), NOON, renderer=PlainRenderer(), timer=timer
+        )
     assert set(seen) == {2}
     assert waits == pytest.approx([0.002 * call for call in range(1, 6)])
     assert shop.ledger.at_work("destination provider") == 0

@@ -38,6 +38,7 @@ WORTH_SHARING = CLAIMED_AT_ONCE
 AHEAD = timedelta(hours=1)
 """What becomes due in this time is handed out too: a long dispatch sends it in a later pass."""
 
+_FOLDER = "hand_out_"
 _LOOK_EVERY_SECONDS = 1.0
 _ITEMS = "handed_out.items"
 _MINE = "join handed_customers using (customer_id)"
@@ -184,7 +185,7 @@ def hand_out(
         connection.execute("drop table temp.handed_items")
         yield None
         return
-    made = HandOut(settings.handouts / unguessable_token(12))
+    made = HandOut(settings.handouts / f"{_FOLDER}{unguessable_token(12)}")
     with ledger.present(f"hand-out {made.folder.name}", alone=True):
         _remove_leftovers(settings, ledger)
         made.folder.mkdir(parents=True, mode=0o700)
@@ -233,8 +234,8 @@ def _copy(connection: duckdb.DuckDBPyConnection, rows: str, target: Path, option
 
 
 def _remove_leftovers(settings: Settings, ledger: Ledger) -> None:
-    """What a dispatch that was killed has left behind."""
-    for folder in settings.handouts.glob("*"):
+    """What a dispatch that was killed has left behind, and nothing else that may lie there."""
+    for folder in settings.handouts.glob(f"{_FOLDER}*"):
         if not HandOut(folder).stands(ledger):
             shutil.rmtree(folder, ignore_errors=True)
 
