@@ -58,7 +58,12 @@ PROGRAM_TABLES = ("versions", "statuses", "steps", "step_channels", "ad_platform
             ["raw", "quarantine"],
             group_name="landing",
             description="Rows that could not be read, with file, row and reason. One row per problem.",
-        )
+        ),
+        dg.AssetSpec(
+            ["raw", "changed_keys"],
+            group_name="landing",
+            description="Whose data a landed file changed: what a day derives anew. One row per file, table and key.",
+        ),
     ],
     pool=WAREHOUSE_POOL,
     retry_policy=dg.RetryPolicy(max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL),
@@ -71,6 +76,7 @@ def landed() -> Iterator[dg.MaterializeResult[Any]]:
         report = land(settings, connection, ledger, now=utc_now())
         for table in (*RAW_TABLES, "quarantine"):
             yield dg.MaterializeResult(asset_key=["raw", table], metadata=report.metadata(table))
+        yield dg.MaterializeResult(asset_key=["raw", "changed_keys"])
 
 
 @dg.multi_asset_check(
