@@ -54,6 +54,13 @@ def _ratio(one: float | None, other: float | None) -> float | None:
     return one / other if one is not None and other else None
 
 
+def _thrifty(results: Results, figure: Callable[[Middle], float]) -> float | None:
+    """Of dbt's models of the marts compared, under the memory limit with which they took the least: time and memory are judged together."""
+    found = [results.middle("models_of_compared", MILLION, memory_limit=limit) for limit in results.memory_limits()]
+    measured = [one for one in found if one is not None]
+    return figure(min(measured, key=lambda one: one.peak)) if measured else None
+
+
 def exponent(results: Results, contender: str, small: int, large: int, day: str = "full") -> float | None:
     """The slope of time over size, both logarithmic: 1 means twice the customers, twice the time."""
     growth = _ratio(_time(results, contender, large, day), _time(results, contender, small, day))
@@ -88,19 +95,19 @@ TARGETS = (
     Target(
         "1 M customers: pandas to dbt's models, time",
         "≥ 2.5",
-        lambda r: _ratio(_time(r, "pandas", MILLION), _time(r, "models_of_compared", MILLION)),
+        lambda r: _ratio(_time(r, "pandas", MILLION), _thrifty(r, lambda one: one.wall)),
         lambda ratio: ratio >= 2.5,
     ),
     Target(
         "1 M customers: pandas to dbt's models, memory",
         "≥ 2.5",
-        lambda r: _ratio(_peak(r, "pandas", MILLION), _peak(r, "models_of_compared", MILLION)),
+        lambda r: _ratio(_peak(r, "pandas", MILLION), _thrifty(r, lambda one: one.peak)),
         lambda ratio: ratio >= 2.5,
     ),
     Target(
         "1 M customers: polars to dbt's models, time",
         "about level: ≥ 0.8",
-        lambda r: _ratio(_time(r, "polars", MILLION), _time(r, "models_of_compared", MILLION)),
+        lambda r: _ratio(_time(r, "polars", MILLION), _thrifty(r, lambda one: one.wall)),
         lambda ratio: ratio >= 0.8,
     ),
     Target(
@@ -142,8 +149,13 @@ def beside(results: Results, names: Mapping[str, str], day: str, base: str) -> I
     yield "|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|"
     for size in results.sizes():
         yardstick = results.middle(base, size, day, memory_limit=USUAL_LIMIT)
-        for name, label in names.items():
-            one = results.middle(name, size, day, memory_limit=USUAL_LIMIT)
+        others = [limit for limit in results.memory_limits() if limit != USUAL_LIMIT and base == "models_of_compared"]
+        for name, label, limit in (
+            (name, label if limit == USUAL_LIMIT else f"{label}, memory limit of {limit}", limit)
+            for name, label in names.items()
+            for limit in (USUAL_LIMIT, *others)
+        ):
+            one = results.middle(name, size, day, memory_limit=limit)
             if one is None:
                 continue
             fixed = f"{one.told['fixed']:.1f} s" if one.told.get("fixed") else ""
@@ -291,7 +303,8 @@ The exponent is the slope of time over customers, both logarithmic: 1 means that
 pandas (`benchmarks/with_pandas.py`) and polars (`benchmarks/with_polars.py`) compute {compared}.
 dbt (`build --select` of these with their ancestors) and the hand-written script are cut down to the same; a test holds all of them to the
 same rows. Data frames read Parquet exports with only the needed columns, money as floating point, and write Parquet; what the exports took
-is not counted. DuckDB takes as much memory as its limit allows ({limit}) before it spills; the other two have no limit.
+is not counted. DuckDB takes as much memory as its limit allows ({limit} where nothing else is said) before it spills; the other two have no
+limit. Targets judge time and memory of the same runs, those under the limit with which dbt took the least memory.
 
 {frames}
 
