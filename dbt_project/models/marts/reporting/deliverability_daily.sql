@@ -33,7 +33,7 @@ mailboxes as (
     select
         customer_id,
         substring(email, {{ dbt.position("'@'", "email") }} + 1) as domain
-    from {{ ref('stg_shop__customers') }}
+    from {{ ref('int_customers__contacts') }}
     where email like '%@%'
 ),
 
