@@ -19,13 +19,22 @@ recent_orders as (
     group by customer_id, {{ or_none('sales_channel') }}
 ),
 
-spent as (
+-- A customer has a row for each sales channel of the past year, at least one; the first of them is counted.
+profiles as (
     select
-        customer_id,
-        sum(orders) as orders,
-        sum(revenue) as revenue
-    from recent_orders
-    group by customer_id
+        customers.*,
+        channels.sales_channel,
+        coalesce(channels.orders, 0) as orders,
+        coalesce(channels.revenue, 0) as revenue,
+        case when coalesce(channels.channel_no, 1) = 1 then 1 else 0 end as customers
+    from customers
+    left join (
+        select
+            *,
+            row_number() over (partition by customer_id order by sales_channel) as channel_no
+        from recent_orders
+    ) as channels
+        on customers.customer_id = channels.customer_id
 ),
 
 members as (
@@ -46,28 +55,30 @@ members as (
 grouped as (
     select
         members.audience,
-        {{ or_none('customers.country') }} as country,
-        {{ or_none('customers.brand') }} as brand,
-        customers.lifetime_spend_band,
-        customers.lifetime_spend_band_from,
+        {{ or_none('profiles.country') }} as country,
+        {{ or_none('profiles.brand') }} as brand,
+        profiles.lifetime_spend_band,
+        profiles.lifetime_spend_band_from,
         {%- for channel in channels %}
-        customers.reachable_{{ channel }},
+        profiles.reachable_{{ channel }},
         {%- endfor %}
-        count(*) as customers,
-        sum(coalesce(spent.orders, 0)) as orders,
-        sum(coalesce(spent.revenue, 0)) as revenue
+        profiles.sales_channel,
+        count(profiles.sales_channel) as channel_customers,
+        sum(profiles.customers) as customers,
+        sum(profiles.orders) as orders,
+        sum(profiles.revenue) as revenue
     from members
-    inner join customers on members.customer_id = customers.customer_id
-    left join spent on members.customer_id = spent.customer_id
+    inner join profiles on members.customer_id = profiles.customer_id
     group by
         members.audience,
-        {{ or_none('customers.country') }},
-        {{ or_none('customers.brand') }},
+        {{ or_none('profiles.country') }},
+        {{ or_none('profiles.brand') }},
         {%- for channel in channels %}
-        customers.reachable_{{ channel }},
+        profiles.reachable_{{ channel }},
         {%- endfor %}
-        customers.lifetime_spend_band,
-        customers.lifetime_spend_band_from
+        profiles.lifetime_spend_band,
+        profiles.lifetime_spend_band_from,
+        profiles.sales_channel
 ),
 
 sections as (
@@ -96,16 +107,9 @@ sections as (
     select audience, 'brand' as section, brand as value, 1 as position, customers, orders, revenue
     from grouped
     union all
-    select
-        members.audience,
-        'sales_channel' as section,
-        recent_orders.sales_channel as value,
-        1 as position,
-        1 as customers,
-        recent_orders.orders,
-        recent_orders.revenue
-    from members
-    inner join recent_orders on members.customer_id = recent_orders.customer_id
+    select audience, 'sales_channel' as section, sales_channel as value, 1 as position, channel_customers as customers, orders, revenue
+    from grouped
+    where sales_channel is not null
 ),
 
 summed as (
