@@ -1,3 +1,6 @@
+{#- Of one table with a column a segment; six rows a customer would be written twice, here and where the marts are published. -#}
+{{ config(materialized='view') }}
+
 -- depends_on: {{ ref('int_customers__segmented') }}
 {%- for segment in segment_names() %}
 select
