@@ -34,7 +34,8 @@ from winback.settings import PROJECT_ROOT, Settings
 from winback.warehouse import open_warehouse
 
 _QUIET = ("--quiet", "--no-write-json", "--log-level", "none", "--log-level-file", "none", "--no-version-check", "--cache-selected-only")
-_JOURNEYS = ("--select", "+path:models/marts/journeys", "admission_waterfall")
+# What the marts of journeys need, and what explains them.
+_JOURNEYS = ("--select", "+path:models/marts/journeys", "admission_waterfall", "int_journeys__gates_evaluated")
 _ENTRY_DAY = "macro.winback.is_entry_day"
 DECIDED = (
     "marts.journey_admissions",

@@ -83,7 +83,10 @@ def warehouse(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
         for table, columns in TABLES["raw"].items():
             connection.execute(f"create table raw.{table} ({columns})")
         connection.execute("insert into raw.source_notes values ('Contacts <and> consents are invented (seed 7)')")
-        connection.execute("insert into raw.landed_files values ('f1', 'orders.csv', 'orders', 3, 0, '2017-12-01 00:01:00')")
+        connection.execute(
+            "insert into raw.landed_files (file_id, file, table_name, rows_landed, rows_quarantined, landed_at) "
+            "values ('f1', 'orders.csv', 'orders', 3, 0, '2017-12-01 00:01:00')"
+        )
         connection.execute(MARTS)
         connection.execute("create schema programs")
         connection.execute(f"create table programs.versions ({TABLES['programs']['versions']})")
