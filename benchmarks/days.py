@@ -1,4 +1,4 @@
-"""What days of the demo cost, everything included: `python -m benchmarks.days`. A cold process for one day, then 30 days in one run."""
+"""What days of the demo cost, everything included: `python -m benchmarks.days`. A cold process for one day, then 30 days in one process."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import re
 import resource
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -19,7 +18,6 @@ from winback.cli.run import DEMO_FIRST_DAY
 from winback.settings import PROJECT_ROOT
 
 _MANY = 30
-_DAY_SECONDS = re.compile(r"^\d{4}-\d\d-\d\d  .*?([\d.]+) s$", re.MULTILINE)
 _START_UP = re.compile(r"start-up ([\d.]+); the days ([\d.]+)(.*)")
 
 
@@ -44,16 +42,15 @@ def main() -> None:
         cold, cold_cpu, said = _run(home, "--date", second.isoformat(), "--days", "1")
         found = _START_UP.search(said)
         start_up = float(found.group(1)) if found else 0.0
-        _, many_cpu, said = _run(home, "--date", (second + timedelta(days=1)).isoformat(), "--days", str(_MANY))
+        _, _, said = _run(home, "--date", (second + timedelta(days=1)).isoformat(), "--days", str(_MANY))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    seconds = [float(one) for one in _DAY_SECONDS.findall(said)]
-    median = statistics.median(seconds)
     where = _START_UP.search(said)
+    a_day = float(where.group(2)) / _MANY if where else 0.0
     rows = [
         ("one day, from a cold process", cold, cold_cpu, "≤ 20 s", cold <= 20),
         ("of it start-up: before the day begins", start_up, None, "less than half", start_up < cold / 2),
-        (f"{_MANY} days in one run, a day (median)", median, many_cpu / len(seconds), "≤ 3 s", median <= 3),
+        (f"{_MANY} days in one process, a day", a_day, None, "≤ 3 s", a_day <= 3),
     ]
     lines = ["## Days of the demo", "", "| | seconds | CPU time | target | met |", "|---|---:|---:|---|---|"]
     for name, wall, cpu, target, met in rows:
