@@ -281,7 +281,7 @@ many runs as the tables say, taken in turn. Where time and CPU time tell differe
 
 Every mart from raw: by `dbt build`, in one process as a daily run does it, and by `benchmarks/floor.sql`, which is what an expert would
 write by hand for DuckDB alone. A test holds both to the same rows. dbt's time includes Python, imports and parsing, shown apart in the last
-column. The {tests} data tests of a daily run are part of the last row of a size alone; the hand-written script tests nothing.
+column. A daily run's data tests are part of the rows that name them alone; the hand-written script tests nothing.
 
 {full}
 
@@ -340,12 +340,10 @@ def report(results: Results, machine: str) -> str:
     """Its part of docs/performance.md, from the results alone."""
     days = sorted({one.on for one in results.all})
     where = max((size for size in results.sizes() if _time(results, "models", size)), default=0)
-    tested = [one for size in results.sizes() if (one := results.middle("models_and_tests", size, memory_limit=USUAL_LIMIT))]
     audiences = Settings().audiences()
     return PART.format(
         targets="\n".join(targets(results)),
         chart=CHART,
-        tests=tested[-1].told["tests"] if tested else "",
         full="\n".join(beside(results, WHOLE, "full", "floor")),
         next="\n".join(next_day(results)),
         growth="\n".join(growth(results)),
