@@ -1,5 +1,6 @@
 {#- Derived customer by customer. Tables of what customers did are kept from build to build, and a build replaces the rows of those customers of
-    whom something new is known: model config `{{ kept_by_customer() }}` and, where the model reads, `where {{ of_touched() }}`.
+    whom something new is known: model config `{{ kept_by_customer() }}` and, where the model reads, `where {{ of_touched() }}`, or
+    `touched_rows(...)` in place of `ref` of another kept model.
 
     What the tables hold is always what a build of everything would give. The table `derived_through` says what they were derived from; where that
     is not surely a beginning of what is there now, all is derived anew (`--full-refresh` does so too). Nothing is lost with it: it only saves time. -#}
@@ -10,35 +11,85 @@
 
 {#- Spark without a table format can replace tables, not rows: there every build derives everything. -#}
 {% macro kept_by_customer(touched="int_customers__touched") %}
-    {{- config(
-        materialized="table" if target.type == "spark" else "incremental",
-        incremental_strategy="append",
-        pre_hook="{{ remove_touched('" ~ touched ~ "') }}",
-    ) -}}
+    {#- While dbt parses, so that it knows of the dependency: the materialization names them. -#}
+    {%- if not execute %}{% do ref(touched) %}{% endif -%}
+    {{- config(materialized="table" if target.type == "spark" else "kept", touched=touched) -}}
 {% endmacro %}
 
-{% macro remove_touched(touched) %}
-    {%- if is_incremental() -%}
-        delete from {{ this }} where {{ of_touched(touched=touched) }}
-    {%- endif -%}
+{% materialization kept, default %}
+    {{ return(materialization_table_default() if derived_since().is_whole else rows_replaced()) }}
+{% endmaterialization %}
+
+{% materialization kept, adapter="duckdb" %}
+    {{ return(replaced_in_place("table") if derived_since().is_whole else rows_replaced()) }}
+{% endmaterialization %}
+
+{#- The rows of touched customers stand for this build in a small table of their own besides, which the next models read instead of looking for
+    them among everybody's. -#}
+{% macro rows_replaced() %}
+    {%- set target_relation = this.incorporate(type="table") -%}
+    {%- set alone_relation = alone(target_relation) -%}
+    {{ run_hooks(pre_hooks, inside_transaction=False) }}
+    {{ run_hooks(pre_hooks, inside_transaction=True) }}
+    {% call statement("main") -%}
+        drop table if exists {{ alone_relation }};
+        {{ get_create_table_as_sql(False, alone_relation, sql) }};
+        delete from {{ target_relation }} where {{ of_touched(touched=config.get("touched")) }};
+        insert into {{ target_relation }} select * from {{ alone_relation }};
+    {%- endcall %}
+    {{ run_hooks(post_hooks, inside_transaction=True) }}
+    {% do persist_docs(target_relation, model) %}
+    {{ adapter.commit() }}
+    {{ run_hooks(post_hooks, inside_transaction=False) }}
+    {{ return({"relations": [target_relation]}) }}
+{% endmacro %}
+
+{% macro alone(relation) %}{{ return(relation.incorporate(path={"identifier": relation.identifier ~ "__touched"}, type="table")) }}{% endmacro %}
+
+{#- What kept models read of these customers, where it is heavy to find or read more than once: `{{ taken_up() }}` and `where {{ of_touched() }}`.
+    A view of everything, and the rows of touched customers in a small table besides, as for a kept model. -#}
+{% macro taken_up() %}
+    {{- config(materialized="view" if target.type == "spark" else "taken_up") -}}
+{% endmacro %}
+
+{% materialization taken_up, default %}
+    {%- set view = this.incorporate(type="view") -%}
+    {{ run_hooks(pre_hooks, inside_transaction=False) }}
+    {{ run_hooks(pre_hooks, inside_transaction=True) }}
+    {% call statement("main") -%}
+        drop view if exists {{ view }};
+        {{ get_create_view_as_sql(view, sql | replace(of_touched(), "true")) }};
+        {%- if is_of_touched() %}
+        drop table if exists {{ alone(view) }};
+        {{ get_create_table_as_sql(False, alone(view), sql) }};
+        {%- endif %}
+    {%- endcall %}
+    {{ run_hooks(post_hooks, inside_transaction=True) }}
+    {% do persist_docs(view, model) %}
+    {{ adapter.commit() }}
+    {{ run_hooks(post_hooks, inside_transaction=False) }}
+    {{ return({"relations": [view]}) }}
+{% endmaterialization %}
+
+{#- Whether the model under way derives the rows of touched customers alone. Unit tests are of whole builds. -#}
+{% macro is_of_touched() %}
+    {{- return(execute and model.resource_type == "model" and not derived_since().is_whole) -}}
 {% endmacro %}
 
 {#- True for the rows that this build derives, by their customer. `touched` is the relation that lists those customers. -#}
 {% macro of_touched(customer_id="customer_id", touched="int_customers__touched") %}
-    {#- Asked for while dbt parses too, so that it knows of the dependency. Unit tests are of whole builds. -#}
-    {%- if not execute or (model.resource_type == "model" and is_incremental()) -%}
+    {#- While dbt parses too, so that it knows of the dependency. -#}
+    {%- if not execute or is_of_touched() -%}
         {{ customer_id }} in (select touched.customer_id from {{ ref(touched) }} as touched)
     {%- else -%}
         true
     {%- endif -%}
 {%- endmacro %}
 
-{% macro should_full_refresh() %}
-    {%- set asked = config.get("full_refresh") -%}
-    {%- if asked is none -%}
-        {%- set asked = flags.FULL_REFRESH or (model.config.materialized == "incremental" and derived_since().is_whole) -%}
-    {%- endif -%}
-    {{ return(asked) }}
+{#- In place of `ref` of a model kept by int_customers__touched: its rows of the customers that this build derives. -#}
+{% macro touched_rows(name) %}
+    {%- set relation = ref(name) -%}
+    {{ return(alone(relation) if is_of_touched() else relation) }}
 {% endmacro %}
 
 {#- What the build under way starts from: a row of `derived_through` with the day of the last as_of as a timestamp (dates reckon in whole days, so
@@ -95,7 +146,8 @@
             {%- set since = rows[0] if rows | length == 1 else none -%}
         {%- endif -%}
         {%- set is_whole = true -%}
-        {%- if since is not none and env_var("WINBACK_DBT_FINGERPRINT", "") and since["project"] == project and not flags.FULL_REFRESH -%}
+        {#- Who asks for some of the models gets them whole: the others' small tables are of another build. -#}
+        {%- if kept_models() | reject("in", selected_resources) | list | length == 0 and since is not none and env_var("WINBACK_DBT_FINGERPRINT", "") and since["project"] == project and not flags.FULL_REFRESH -%}
             {%- set as_of_now = modules.datetime.datetime.fromisoformat(env_var("WINBACK_AS_OF")) -%}
             {%- set then = run_query(source_marks(since["position"], since["delivery_seq"], since["message_seq"])).rows[0] -%}
             {%- set everybody = run_query(
@@ -103,6 +155,7 @@
             ).rows[0][0] -%}
             {%- set is_whole = (
                 everybody > 0
+                or not all_are_there(kept_relations())
                 or as_of_now < since["as_of"]
                 or (as_of_now - since["as_of"]).days > var("kept_rows_up_to_days")
                 or then["landed_fingerprint"] != since["landed_fingerprint"]
@@ -112,6 +165,9 @@
         {%- set text = type_text() %}
         begin;
         create schema if not exists {{ through.schema }};
+        {%- if is_whole %}{% for relation in kept_relations() %}
+        drop table if exists {{ alone(relation) }};
+        {%- endfor %}{% endif %}
         drop table if exists {{ through }};
         create table {{ through }} as
         select
@@ -145,7 +201,23 @@
 {% endmacro %}
 
 {% macro kept_models() %}
-    {{ return(graph.nodes.values() | selectattr("config.materialized", "equalto", "incremental") | map(attribute="unique_id") | list) }}
+    {{ return(graph.nodes.values() | selectattr("config.materialized", "in", ["kept", "taken_up"]) | map(attribute="unique_id") | list) }}
+{% endmacro %}
+
+{% macro kept_relations() %}
+    {%- set relations = [] -%}
+    {%- for unique_id in kept_models() -%}
+        {%- set node = graph.nodes[unique_id] -%}
+        {%- do relations.append(api.Relation.create(database=node.database, schema=node.schema, identifier=node.alias)) -%}
+    {%- endfor -%}
+    {{ return(relations) }}
+{% endmacro %}
+
+{#- Where one was dropped, what the others take up would not be all of it. -#}
+{% macro all_are_there(relations) %}
+    {%- set missing = [] -%}
+    {%- for relation in relations if load_relation(relation) is none -%}{%- do missing.append(relation) -%}{%- endfor -%}
+    {{ return(missing | length == 0) }}
 {% endmacro %}
 
 {#- Whether this command builds any of the tables. -#}

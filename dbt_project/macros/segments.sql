@@ -10,3 +10,8 @@
     {%- endif -%}
     {{ return(names) }}
 {% endmacro %}
+
+{# Whether a customer is in the segment that `segment` names, over `segments`, the customer's row of int_customers__segmented. #}
+{% macro is_in_segment(segment, segments) -%}
+    coalesce(case {{ segment }} {% for name in segment_names() %}when '{{ name }}' then {{ segments }}.{{ name }} {% endfor %}else false end, false)
+{%- endmacro %}

@@ -1,10 +1,10 @@
 {{ kept_by_customer() }}
 
 with active_days as (
-    select customer_id, first_on, last_on from {{ ref('int_engagement__periods') }} where {{ of_touched() }}
+    select customer_id, first_on, last_on from {{ touched_rows('int_engagement__periods') }}
     union all
     select customer_id, ordered_on as first_on, ordered_on as last_on
-    from {{ ref('int_orders__order_days') }} where {{ of_touched() }}
+    from {{ touched_rows('int_orders__order_days') }}
 ),
 
 followed as (

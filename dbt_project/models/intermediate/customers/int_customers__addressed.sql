@@ -1,11 +1,12 @@
-{{ config(materialized='view') }}
+{{ taken_up() }}
 
 with known as (
     select * from {{ ref('stg_shop__customers') }}
+    where {{ of_touched() }}
 ),
 
 rhythm as (
-    select customer_id from {{ ref('int_customers__rhythm_measured') }}
+    select customer_id from {{ touched_rows('int_customers__rhythm_measured') }}
 ),
 
 devices as (
@@ -15,7 +16,7 @@ devices as (
         platform,
         row_number() over (partition by customer_id order by updated_at desc nulls last, push_token asc) as age_rank
     from {{ ref('stg_shop__devices') }}
-    where active
+    where active and {{ of_touched() }}
 )
 
 select

@@ -1,5 +1,5 @@
 with contacts as (
-    select customer_id, email, phone, created_at from {{ ref('int_customers__contacts') }}
+    select customer_id, email, phone, created_at from {{ ref('int_customers__profiled') }}
 ),
 
 addresses as (

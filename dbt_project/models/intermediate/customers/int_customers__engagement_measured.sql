@@ -8,6 +8,5 @@ select
     max(last_email_engaged_at) as last_email_engaged_at,
     max(last_visited_at) as last_visited_at,
     max(last_used_at) as last_used_at
-from {{ ref('int_engagement__periods') }}
-where {{ of_touched() }}
+from {{ touched_rows('int_engagement__periods') }}
 group by customer_id

@@ -2,8 +2,7 @@
 
 with purchases as (
     select order_id, customer_id, ordered_at
-    from {{ ref('int_orders__purchases') }}
-    where {{ of_touched() }}
+    from {{ touched_rows('int_orders__purchases') }}
 ),
 
 -- An order with several products of a category is one order of it.

@@ -3,9 +3,9 @@
 
 -- Named where they are read, not once above: an engine that computes a shared part once would copy all events for it.
 with refusals as (
-    select customer_id, channel, event_type, event_id, occurred_at
-    from {{ ref('int_engagement__message_events_resolved') }}
-    where event_type in ('bounced', 'complained', 'unsubscribed') and {{ of_touched() }}
+    select customer_id, channel, event_type, occurred_at
+    from {{ touched_rows('int_engagement__answers') }}
+    where event_type in ('bounced', 'complained', 'unsubscribed')
 ),
 
 often_bounced as (
@@ -19,7 +19,7 @@ often_bounced as (
 -- Whatever reached the address, machine or person, proves that it works; so does a consent given anew.
 signs_of_delivery as (
     select events.customer_id, events.channel, events.occurred_at
-    from {{ ref('int_engagement__message_events_resolved') }} as events
+    from {{ touched_rows('int_engagement__answers') }} as events
     inner join often_bounced
         on events.customer_id = often_bounced.customer_id and events.channel = often_bounced.channel
     where events.event_type in ('delivered', 'opened', 'clicked', 'replied')
@@ -43,7 +43,7 @@ bounces_since as (
     select
         refusals.customer_id,
         refusals.channel,
-        count(distinct refusals.event_id) as bounces_in_a_row
+        count(*) as bounces_in_a_row
     from refusals
     left join last_signs
         on refusals.customer_id = last_signs.customer_id and refusals.channel = last_signs.channel

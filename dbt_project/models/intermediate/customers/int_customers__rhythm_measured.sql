@@ -4,8 +4,7 @@ with order_days as (
     select
         *,
         {{ days_between("previous_ordered_on", "ordered_on") }} as gap_days
-    from {{ ref('int_orders__order_days') }}
-    where {{ of_touched() }}
+    from {{ touched_rows('int_orders__order_days') }}
 ),
 
 summed as (

@@ -1,23 +1,17 @@
 {#- The one file of segments. Each line of the last select, `<condition> as <segment>`, is a segment that programs may name and that stands in
     customer_segments. Conditions read the columns of the customers mart; one that is unknown counts as false. -#}
 
-with value_threshold as (
-    select
-        percentile_cont({{ var("high_value_quantile") }}) within group (
-            order by cast(lifetime_value as {{ type_double() }})
-        ) as lifetime_value
-    from {{ ref('customers') }}
-    where order_count > 0
-),
+{{ config(materialized='view') }}
 
-customers as (
+with judged as (
     select
-        *,
-        coalesce(days_since_last_activity < {{ var("segment_inactive_from_days") }}, false) as is_active,
-        coalesce(days_since_last_engagement < {{ var("segment_inactive_from_days") }}, false) as is_engaged,
-        coalesce(days_since_last_order < {{ var("segment_inactive_from_days") }}, false) as has_purchased_recently,
-        (select lifetime_value from value_threshold) as high_value_from
-    from {{ ref('customers') }}
+        customers.*,
+        coalesce(customers.days_since_last_activity < {{ var("segment_inactive_from_days") }}, false) as is_active,
+        coalesce(customers.days_since_last_engagement < {{ var("segment_inactive_from_days") }}, false) as is_engaged,
+        coalesce(customers.days_since_last_order < {{ var("segment_inactive_from_days") }}, false) as has_purchased_recently,
+        thresholds.lifetime_value as high_value_from
+    from {{ ref('customers') }} as customers
+    cross join {{ ref('int_customers__high_value_threshold') }} as thresholds
 )
 
 select
@@ -36,4 +30,4 @@ select
     reachable_email as email_subscriber,
     reachable_sms as sms_subscriber,
     reachable_push as push_subscriber
-from customers
+from judged

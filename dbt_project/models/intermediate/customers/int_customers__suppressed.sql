@@ -8,15 +8,15 @@ suppressed_addresses as (
     select * from suppressions where address_hash is not null
 ),
 
-addressed as (
-    select * from {{ ref('int_customers__addressed') }}
+profiles as (
+    select customer_id, email, phone, push_token from {{ ref('int_customers__profiled') }}
 ),
 
 -- Who left by a link of ours left with the address, whoever else is known by it.
 left_by_link as (
-    select suppressions.channel, addressed.email, addressed.phone, addressed.push_token
+    select suppressions.channel, profiles.email, profiles.phone, profiles.push_token
     from suppressions
-    inner join addressed on suppressions.customer_id = addressed.customer_id
+    inner join profiles on suppressions.customer_id = profiles.customer_id
     where suppressions.reason = '{{ var("left_by_link") }}'
 ),
 
@@ -25,29 +25,29 @@ by_customer as (
 
     union all
 
-    select addressed.customer_id, left_by_link.channel
-    from addressed
-    inner join left_by_link on addressed.email = left_by_link.email
+    select profiles.customer_id, left_by_link.channel
+    from profiles
+    inner join left_by_link on profiles.email = left_by_link.email
     where left_by_link.channel in ('all', 'email')
 
     union all
 
-    select addressed.customer_id, left_by_link.channel
-    from addressed
-    inner join left_by_link on addressed.phone = left_by_link.phone
+    select profiles.customer_id, left_by_link.channel
+    from profiles
+    inner join left_by_link on profiles.phone = left_by_link.phone
     where left_by_link.channel in ('all', 'sms')
 
     union all
 
     -- The address was refused, whoever holds it.
-    select addressed.customer_id, suppressed_addresses.channel
+    select profiles.customer_id, suppressed_addresses.channel
     from suppressed_addresses
     inner join {{ ref('int_customers__addresses') }} as addresses on suppressed_addresses.address_hash = addresses.address_hash
-    inner join addressed
+    inner join profiles
         on
-            addresses.customer_id = addressed.customer_id
+            addresses.customer_id = profiles.customer_id
             -- Of somebody's devices only the newest is written to.
-            and addresses.address in (addressed.email, addressed.phone, addressed.push_token)
+            and addresses.address in (profiles.email, profiles.phone, profiles.push_token)
 )
 
 select

@@ -6,28 +6,29 @@
 with known as (
     select
         customer_id,
+        brand,
         {{ first_seen_on("cast(created_at as date)") }} as created_on
-    from {{ ref('int_customers__contacts') }}
-    where {{ of_touched() }}
+    from {{ touched_rows('int_customers__profiled') }}
 ),
 
 stretches as (
     select
         stretches.customer_id,
+        known.brand,
         stretches.previous_active_on,
         known.created_on,
         {{ first_seen_on("stretches.active_from") }} as active_from,
         {{ days_after("stretches.active_to", at_risk_from) }} as at_risk_from,
         {{ days_after("stretches.active_to", inactive_from) }} as inactive_from,
         {{ first_seen_on("stretches.next_active_from") }} as active_again_from
-    from {{ ref('int_customers__active_stretches') }} as stretches
+    from {{ touched_rows('int_customers__active_stretches') }} as stretches
     -- Events may name someone whom the list of customers does not know yet.
     inner join known on stretches.customer_id = known.customer_id
-    where {{ of_touched('stretches.customer_id') }}
 )
 
 select
     customer_id,
+    brand,
     'active' as tier,
     case
         when previous_active_on is null then case when created_on < active_from then 'inactive' end
@@ -42,6 +43,7 @@ union all
 
 select
     customer_id,
+    brand,
     'at_risk' as tier,
     'active' as previous_tier,
     at_risk_from as started_on,
@@ -52,6 +54,7 @@ union all
 
 select
     customer_id,
+    brand,
     'inactive' as tier,
     'at_risk' as previous_tier,
     inactive_from as started_on,
@@ -64,6 +67,7 @@ union all
 -- Known, but not yet seen doing anything.
 select
     known.customer_id,
+    known.brand,
     'inactive' as tier,
     cast(null as {{ type_text() }}) as previous_tier,
     known.created_on as started_on,

@@ -74,6 +74,14 @@ touched as (
 
     union
 
+    -- Whose orders are no longer of the past year.
+    select customer_id from {{ source('raw', 'orders') }}
+    where
+        ordered_at >= cast({{ days_after("cast(" ~ since.day ~ " as date)", 1 - var("recent_spend_days")) }} as timestamp)
+        and ordered_at < cast({{ days_after(as_of_date(), 1 - var("recent_spend_days")) }} as timestamp)
+
+    union
+
     select customer_id from message_events
 
     union

@@ -12,8 +12,8 @@ with events as (
         case when channel = 'email' then occurred_at end as email_engaged_at,
         cast(null as timestamp) as visited_at,
         cast(null as timestamp) as used_at
-    from {{ ref('int_engagement__message_events_resolved') }}
-    where event_type in ('opened', 'clicked', 'replied') and not is_machine and {{ of_touched() }}
+    from {{ touched_rows('int_engagement__answers') }}
+    where event_type in ('opened', 'clicked', 'replied') and not is_machine
 
     union all
 

@@ -98,8 +98,8 @@ conditioned as (
         due.kind = 'send' and coalesce(choices.is_paused, false) as is_email_paused,
         case when due.kind = 'task' then 'task' else choices.channel end as channel,
         case
-            when due.only_if is not null and wanted.customer_id is null then 'condition'
-            when due.unless is not null and unwanted.customer_id is not null then 'condition'
+            when due.only_if is not null and not {{ is_in_segment('due.only_if', 'segments') }} then 'condition'
+            when due.unless is not null and {{ is_in_segment('due.unless', 'segments') }} then 'condition'
             when due.kind = 'send' and choices.channel is null then 'unreachable'
         end as skip_reason
     from due
@@ -109,10 +109,7 @@ conditioned as (
             due.enrolment_id = choices.enrolment_id
             and due.step_no = choices.step_no
             and choices.preference = 1
-    left join {{ ref('customer_segments') }} as wanted
-        on due.customer_id = wanted.customer_id and due.only_if = wanted.segment
-    left join {{ ref('customer_segments') }} as unwanted
-        on due.customer_id = unwanted.customer_id and due.unless = unwanted.segment
+    left join {{ ref('int_customers__segmented') }} as segments on due.customer_id = segments.customer_id
 ),
 
 ordered as (

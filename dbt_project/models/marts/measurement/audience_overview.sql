@@ -1,90 +1,63 @@
-{%- set channels = ['email', 'sms', 'push', 'ads'] -%}
-
-with customers as (
-    select
-        customers.*,
-        {{ spend_band('customers.lifetime_value', 'customers.order_count') }} as lifetime_spend_band,
-        {{ spend_band_from('customers.lifetime_value', 'customers.order_count') }} as lifetime_spend_band_from
-    from {{ ref('customers') }} as customers
-),
-
-recent_orders as (
-    select
-        customer_id,
-        {{ or_none('sales_channel') }} as sales_channel,
-        count(*) as orders,
-        sum(net_value) as revenue
-    from {{ ref('int_orders__purchases') }}
-    where ordered_on > {{ days_after(as_of_date(), -var('recent_spend_days')) }}
-    group by customer_id, {{ or_none('sales_channel') }}
-),
+{#- What customers of a kind have in common. -#}
+{%- set kind = ["country", "brand", "lifetime_spend_band", "lifetime_spend_band_from", "sales_channel"] -%}
+{%- for channel in contact_channels() -%}{%- do kind.append("reachable_" ~ channel) -%}{%- endfor -%}
 
 -- A customer has a row for each sales channel of the past year, at least one; the first of them is counted.
-profiles as (
+with profiles as (
     select
-        customers.*,
-        channels.sales_channel,
-        coalesce(channels.orders, 0) as orders,
-        coalesce(channels.revenue, 0) as revenue,
-        case when coalesce(channels.channel_no, 1) = 1 then 1 else 0 end as customers
-    from customers
-    left join (
-        select
-            *,
-            row_number() over (partition by customer_id order by sales_channel) as channel_no
-        from recent_orders
-    ) as channels
-        on customers.customer_id = channels.customer_id
-),
-
-members as (
-    select
-        audience,
-        customer_id
-    from {{ ref('int_audiences__members') }}
-
-    union all
-
-    select
-        '(all customers)' as audience,
-        customer_id
-    from customers
+        customers.customer_id,
+        {{ or_none('customers.country') }} as country,
+        {{ or_none('customers.brand') }} as brand,
+        {{ spend_band('customers.lifetime_value', 'customers.order_count') }} as lifetime_spend_band,
+        {{ spend_band_from('customers.lifetime_value', 'customers.order_count') }} as lifetime_spend_band_from,
+        {%- for channel in contact_channels() %}
+        customers.reachable_{{ channel }},
+        {%- endfor %}
+        past_year.sales_channel,
+        coalesce(past_year.orders, 0) as orders,
+        coalesce(past_year.revenue, 0) as revenue,
+        case when coalesce(past_year.channel_no, 1) = 1 then 1 else 0 end as customers
+    from {{ ref('customers') }} as customers
+    left join {{ ref('int_orders__past_year_by_channel') }} as past_year on customers.customer_id = past_year.customer_id
 ),
 
 -- Few rows are left of each audience for the sections to add up.
 grouped as (
     select
         members.audience,
-        {{ or_none('profiles.country') }} as country,
-        {{ or_none('profiles.brand') }} as brand,
-        profiles.lifetime_spend_band,
-        profiles.lifetime_spend_band_from,
-        {%- for channel in channels %}
-        profiles.reachable_{{ channel }},
-        {%- endfor %}
-        profiles.sales_channel,
-        count(profiles.sales_channel) as channel_customers,
+        profiles.{{ kind | join(",
+        profiles.") }},
+        count(*) as channel_customers,
         sum(profiles.customers) as customers,
         sum(profiles.orders) as orders,
         sum(profiles.revenue) as revenue
-    from members
+    from {{ ref('int_audiences__members') }} as members
     inner join profiles on members.customer_id = profiles.customer_id
     group by
         members.audience,
-        {{ or_none('profiles.country') }},
-        {{ or_none('profiles.brand') }},
-        {%- for channel in channels %}
-        profiles.reachable_{{ channel }},
-        {%- endfor %}
-        profiles.lifetime_spend_band,
-        profiles.lifetime_spend_band_from,
-        profiles.sales_channel
+        profiles.{{ kind | join(",
+        profiles.") }}
+
+    union all
+
+    select
+        '(all customers)' as audience,
+        {{ kind | join(",
+        ") }},
+        count(*) as channel_customers,
+        sum(customers) as customers,
+        sum(orders) as orders,
+        sum(revenue) as revenue
+    from profiles
+    group by
+        {{ kind | join(",
+        ") }}
 ),
 
 sections as (
     select audience, 'total' as section, 'all' as value, 1 as position, customers, orders, revenue
     from grouped
-    {%- for channel in channels %}
+    {%- for channel in contact_channels() %}
     union all
     select audience, 'reachable' as section, '{{ channel }}' as value, {{ loop.index }} as position, customers, orders, revenue
     from grouped

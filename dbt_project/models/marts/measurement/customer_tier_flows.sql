@@ -1,52 +1,32 @@
 {%- set first_date = days_after(as_of_date(), -var("tier_flow_days")) -%}
 
-with stays as (
-    select
-        {{ or_none('customers.brand') }} as brand,
-        history.previous_tier,
-        history.tier,
-        history.started_on,
-        history.ended_on
-    from {{ ref('customer_tier_history') }} as history
-    inner join {{ ref('customers') }} as customers on history.customer_id = customers.customer_id
-    where history.ended_on is null or history.ended_on > {{ first_date }}
-),
-
-moves as (
+-- Each part reads the few columns that it needs: a shared CTE would copy every stay.
+with moves as (
     select
         started_on as date_day,
-        brand,
+        {{ or_none('brand') }} as brand,
         coalesce(previous_tier, '(new)') as from_tier,
         tier as to_tier,
         count(*) as customers
-    from stays
-    where started_on > {{ first_date }}
-    group by started_on, brand, coalesce(previous_tier, '(new)'), tier
-),
-
-ends as (
-    select
-        ended_on as date_day,
-        brand,
-        tier,
-        count(*) as customers
-    from stays
-    where ended_on is not null
-    group by ended_on, brand, tier
+    from {{ ref('int_customers__tier_stays') }}
+    where started_on > {{ first_date }} and started_on <= {{ as_of_date() }}
+    group by started_on, {{ or_none('brand') }}, coalesce(previous_tier, '(new)'), tier
 ),
 
 changes as (
     select date_day, brand, to_tier as tier, customers as arrived, 0 as left_it
     from moves
     union all
-    select date_day, brand, tier, 0 as arrived, customers as left_it
-    from ends
+    select ended_on as date_day, {{ or_none('brand') }} as brand, tier, 0 as arrived, count(*) as left_it
+    from {{ ref('int_customers__tier_stays') }}
+    where ended_on > {{ first_date }} and ended_on <= {{ as_of_date() }}
+    group by ended_on, {{ or_none('brand') }}, tier
     union all
     -- Who was there when the first date opened.
-    select {{ first_date }} as date_day, brand, tier, count(*) as arrived, 0 as left_it
-    from stays
-    where started_on <= {{ first_date }}
-    group by brand, tier
+    select {{ first_date }} as date_day, {{ or_none('brand') }} as brand, tier, count(*) as arrived, 0 as left_it
+    from {{ ref('int_customers__tier_stays') }}
+    where started_on <= {{ first_date }} and (ended_on is null or ended_on > {{ first_date }})
+    group by {{ or_none('brand') }}, tier
 ),
 
 changed as (
