@@ -74,13 +74,17 @@ def parse(settings: Settings, as_of: datetime) -> dict[str, Any]:
 
 
 def models(settings: Settings, as_of: datetime, *, with_tests: bool = False, marts: Collection[str] = ()) -> dict[str, Any]:
-    """Run dbt as a daily run does: parsed in this process, then one `build` of seeds and models, and data tests where asked. With
-    `marts` only of these and what they are made of.
+    """Run dbt as a daily run does: spared what nobody needs, parsed in this process, then one `build` of seeds and models, and data tests
+    where asked. With `marts` only of these and what they are made of.
 
     dbt reuses its parse of an earlier day, as a daily run does; `fixed` is what was over before the first model began.
     """
+    from dagster_project.lighter_dbt import collect_garbage_rarely, lighten_dbt
+
     began = time.monotonic()
+    lighten_dbt()
     manifest = parse(settings, as_of)["manifest"]
+    collect_garbage_rarely()
     fixed = time.monotonic() - began
     from dbt.cli.main import dbtRunner
 
