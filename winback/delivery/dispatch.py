@@ -260,7 +260,8 @@ class _Run:
                         for future in [pool.submit(lane.work) for lane in lanes]:
                             future.result()
             self.more = queue.holds_more()
-            queue.look()
+            if lanes:
+                queue.look()
             self.report.waiting = queue.waiting()
             self.next_retry = queue.next_retry()
             self._open_since = queue.oldest_open()

@@ -82,8 +82,13 @@ class Queue:
         self.since, self.trail_seen = open_since(ledger)
         _register_statuses(connection, ledger)
         look_at_open(connection, self.since, now, part)
-        self._messages(SendingPolicy.in_force(ledger))
-        self._changes()
+        # The queues are long statements: where nothing can be due they cost more than everything else that a look does.
+        self._has_messages = self._any("winback_message_states where not_before <= $now and state <> 'waiting'", now=now)
+        self._has_changes = self._any("winback_change_states")
+        if self._has_messages:
+            self._messages(SendingPolicy.in_force(ledger))
+        if self._has_changes:
+            self._changes()
 
     def look(self) -> None:
         """See afresh what is open, from the ledger as it is now."""
@@ -97,14 +102,11 @@ class Queue:
 
     def lanes(self) -> list[tuple[str, str]]:
         """(kind, lane) pairs with due items: ("messages", channel) and ("changes", platform)."""
-        rows = self._connection.execute(
-            f"""
-            select distinct 'messages', lane from {MESSAGES} where turn = 1
-            union all
-            select distinct 'changes', lane from {CHANGES}
-            order by all
-            """
-        ).fetchall()
+        parts = [f"select distinct 'changes', lane from {CHANGES}"] if self._has_changes else []
+        parts += [f"select distinct 'messages', lane from {MESSAGES} where turn = 1"] if self._has_messages else []
+        if not parts:
+            return []
+        rows = self._connection.execute(" union all ".join(parts) + " order by all").fetchall()
         return [(row[0], row[1]) for row in rows]
 
     def page(self, kind: str, lane: str, after: int, size: int) -> list[Item]:
@@ -131,13 +133,10 @@ class Queue:
 
     def holds_more(self) -> bool:
         """Whether items wait only for others of this pass: another message to the same customer, a remove behind its add."""
-        rows = self._connection.execute(
-            f"""
-            select (select count(*) from {MESSAGES} where turn > 1)
-                + (select count(*) - count(distinct (platform, audience, customer_id)) from winback_change_states)
-            """
-        ).fetchall()
-        return bool(rows[0][0])
+        if self._has_messages and self._any(f"{MESSAGES} where turn > 1"):
+            return True
+        members = "select count(*) > count(distinct (platform, audience, customer_id)) from winback_change_states"
+        return bool(self._connection.execute(members).fetchall()[0][0])
 
     def waiting(self) -> dict[str, int]:
         """Open items that are not due yet, by why: not_before, retry, in_flight (another dispatcher's), paused, email_paused."""
@@ -183,6 +182,9 @@ class Queue:
         ).fetchall()
         instant: datetime | None = rows[0][0]
         return instant
+
+    def _any(self, rows: str, **values: object) -> bool:
+        return bool(self._connection.execute(f"select exists (from {rows})", values).fetchall()[0][0])
 
     def _messages(self, policy: SendingPolicy) -> None:
         now = self._now

@@ -48,12 +48,13 @@ def copy(engine: Engine, warehouse: duckdb.DuckDBPyConnection, only: Mapping[str
             if table.name not in existing:
                 warehouse.execute(f"create table ledger.{table.name} ({_columns(table)})")
         starts = _starts(warehouse, tables)
+        last = _last_keys(warehouse, tables, starts)
         ends = _ends(engine, tables)
         added = {}
         with engine.connect() as connection, connection.begin():
             for table in tables:
-                if starts[table.name]:
-                    _compare(warehouse, connection, table, starts[table.name])
+                if table.name in last:
+                    _compare(connection, table, starts[table.name], last[table.name])
                 which = only[table.name] if only else "true"
                 added[table.name] = _add(warehouse, connection, table, starts[table.name], ends[table.name], which)
         warehouse.execute("commit")
@@ -94,13 +95,24 @@ def _starts(warehouse: duckdb.DuckDBPyConnection, tables: list[Table]) -> dict[s
     return {row[0]: row[1] for row in warehouse.execute(query).fetchall()}
 
 
-def _compare(warehouse: duckdb.DuckDBPyConnection, ledger: Connection, table: Table, seq: int) -> None:
+def _last_keys(warehouse: duckdb.DuckDBPyConnection, tables: list[Table], starts: Mapping[str, int]) -> dict[str, list[str | None]]:
+    """The key, as texts, of the last row of each table that has one. One statement: a dispatch asks before and after each of its looks."""
+    query = " union all ".join(
+        f"select '{table.name}', [{', '.join(f'{name}::varchar' for name in _key(table))}] from ledger.{table.name} "
+        f"where seq = {starts[table.name]}"
+        for table in tables
+        if starts[table.name]
+    )
+    return dict(warehouse.execute(query).fetchall()) if query else {}
+
+
+def _key(table: Table) -> list[str]:
+    return [*natural_keys(table)[0], "recorded_at"]
+
+
+def _compare(ledger: Connection, table: Table, seq: int, last: Sequence[str | None]) -> None:
     """Make sure that both mean the same row by the last `seq` that the warehouse has."""
-    key = [*natural_keys(table)[0], "recorded_at"]
-    copied = warehouse.execute(f"select {', '.join(f'{name}::varchar' for name in key)} from ledger.{table.name} where seq = {seq}")
-    # Read to the end: DuckDB does nothing else on a connection whose last result is unfinished.
-    last = copied.fetchall()[0]
-    found = ledger.exec_driver_sql(f"select {', '.join(key)} from {table.name} where seq = {seq}").fetchone()
+    found = ledger.exec_driver_sql(f"select {', '.join(_key(table))} from {table.name} where seq = {seq}").fetchone()
     if found is None or [_comparable(value) for value in found] != [_comparable(value) for value in last]:
         there = "another one there" if found else "not"
         raise StopRun(
