@@ -202,7 +202,7 @@ def gather(settings: Settings, connection: duckdb.DuckDBPyConnection, ledger: Le
     _require_day(connection, as_of)
     ledger.copy_to_warehouse(connection)
     regrets = regret_sends_by_run(connection)
-    day_of_ledger = _sent(ledger, as_of)
+    day_of_ledger = _sent(connection, as_of)
     return Figures(
         as_of=as_of,
         day=(as_of - timedelta(days=1)).date(),
@@ -322,30 +322,29 @@ def _lift(connection: duckdb.DuckDBPyConnection) -> Lift | None:
     return Lift(**dict(zip(Lift.model_fields, rows[0], strict=True))) if rows else None
 
 
-def _sent(ledger: Ledger, as_of: datetime) -> dict[str, list[Sent]]:
-    """Messages planned by this day's run, and by all runs up to it, per channel and latest outcome."""
-    import sqlalchemy as sa
+def _sent(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> dict[str, list[Sent]]:
+    """Messages planned by this day's run, and by all runs up to it, per channel and latest outcome.
 
-    from winback.ledger.tables import messages, outcomes
-
-    latest = sa.select(outcomes.c.item_id, sa.func.max(outcomes.c.attempt).label("attempt")).group_by(outcomes.c.item_id).subquery()
-    final = (
-        sa.select(outcomes.c.item_id, outcomes.c.outcome)
-        .join(latest, (latest.c.item_id == outcomes.c.item_id) & (latest.c.attempt == outcomes.c.attempt))
-        .subquery()
-    )
-    channel = sa.case((messages.c.kind == "task", "task"), else_=messages.c.channel).label("channel")
-    outcome = sa.func.coalesce(final.c.outcome, "waiting").label("outcome")
-    is_day = (messages.c.as_of == as_of).label("is_day")
-    rows = ledger.read(
-        sa.select(is_day, channel, outcome, sa.func.count())
-        .select_from(messages.outerjoin(final, final.c.item_id == messages.c.message_id))
-        .where(messages.c.as_of <= as_of)
-        .group_by(is_day, channel, outcome)
-    )
+    From the warehouse's copy of the ledger, just brought up to date: SQLite takes half a second for what DuckDB does at once.
+    """
+    rows = connection.execute(
+        """
+        with latest as (
+            select item_id, arg_max(outcome, attempt) as outcome from ledger.outcomes group by item_id
+        )
+        select messages.as_of = $as_of as is_day, if(messages.kind = 'task', 'task', messages.channel) as channel,
+            coalesce(latest.outcome, 'waiting') as outcome, count(*)
+        from ledger.messages as messages
+        left join latest on latest.item_id = messages.message_id
+        where messages.as_of <= $as_of
+        group by all
+        order by all
+        """,
+        {"as_of": as_of},
+    ).fetchall()
     found: dict[str, dict[str, dict[str, int]]] = {"day": {}, "so_far": {}}
     for row in rows:
-        of_day, name, how, count = tuple(row)
+        of_day, name, how, count = row
         for scope in ("so_far", "day") if of_day else ("so_far",):
             counts = found[scope].setdefault(name, {})
             counts[how] = counts.get(how, 0) + count
