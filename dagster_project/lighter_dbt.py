@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import atexit
 import gc
+import os
+import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from types import MappingProxyType
@@ -22,8 +25,13 @@ if TYPE_CHECKING:
 
 _STATEMENT = "_statement_of_any_day"
 
-# What makes the same test another statement tomorrow. Variables of the project are none of it: they are read when it is parsed.
-_CHANGING = ("env_var", "run_query", "run_started_at", "invocation_id", "modules.datetime", "adapter.get", "load_cached", "statement(")
+# What may make the same node another statement tomorrow, but for the day's own literals. Variables of the project are none of it: they are
+# read when it is parsed.
+_CHANGING = (
+    "env_var", "run_query", "run_started_at", "invocation_", "modules.datetime", "adapter.get", "load_cached", "statement(", "flags",
+)  # fmt: skip
+# What writes the day into a statement, as a literal.
+_DAY_MACROS = ("macro.winback.as_of", "macro.winback.as_of_date")
 
 
 @cache
@@ -248,23 +256,75 @@ def _write_models_once() -> None:
     _replace(Compiler, name, write_others)
 
 
+@dataclass(frozen=True, slots=True)
+class _Statement:
+    """What dbt made of a node, as of the day that stands in it as a literal.
+
+    `holds`: whether it has been seen that dbt makes the same of the node on another day, but for the day.
+    """
+
+    text: str
+    as_of: str
+    holds: bool = False
+
+    def of_day(self, as_of: str) -> str:
+        return self.text.replace(self.as_of, as_of).replace(self.as_of[:10], as_of[:10])
+
+
+def _day() -> str:
+    return os.environ["WINBACK_AS_OF"]
+
+
+def _remembered(node: Any) -> str | None:
+    """Today's statement of a node, where two days have shown what it is."""
+    known: _Statement | None = node.__dict__.get(_STATEMENT)
+    return known.of_day(_day()) if known is not None and known.holds else None
+
+
+def _remember(node: Any, manifest: Manifest, text: str) -> None:
+    """Take note of what dbt made of a node today.
+
+    A statement is taken to be the same every day where nothing that makes it asks for anything but the day, and where what was made on one
+    day became what was made on another by putting in the other day. Anything else is made by dbt, every day.
+    """
+    known: _Statement | None = node.__dict__.get(_STATEMENT)
+    if known is None:
+        if not node.extra_ctes and _asks_only_for_the_day(node, manifest):
+            node.__dict__[_STATEMENT] = _Statement(text, _day())
+    elif known.as_of != _day():
+        node.__dict__[_STATEMENT] = _Statement(known.text, known.as_of, known.of_day(_day()) == text)
+
+
+def _asks_only_for_the_day(node: Any, manifest: Manifest) -> bool:
+    """Whether neither the node nor a macro that it calls, at any remove, holds something that may be another thing on another day."""
+    texts: list[str] = [node.raw_code]
+    waiting: list[str] = list(node.depends_on.macros)
+    seen: set[str] = set(_DAY_MACROS)
+    while waiting:
+        name = waiting.pop()
+        if name not in seen and name in manifest.macros:
+            seen.add(name)
+            texts.append(manifest.macros[name].macro_sql)
+            waiting += manifest.macros[name].depends_on.macros
+    return not any(word in text for text in texts for word in _CHANGING)
+
+
 def _remember_statements_of_tests() -> None:
-    """A data test that does not ask for the day is the same statement every day: compiled and wrapped by dbt once, then only run."""
+    """A data test whose statement is known is not compiled and wrapped by dbt again, only run."""
     from dbt.artifacts.resources.types import NodeType
     from dbt.task.build import BuildTask
     from dbt.task.test import TestResultData, TestRunner
 
     class RememberingTestRunner(TestRunner):
         def compile(self, manifest: Manifest) -> Any:
-            return self.node if _STATEMENT in self.node.__dict__ else super().compile(manifest)
+            return self.node if _remembered(self.node) else super().compile(manifest)
 
         def execute_data_test(self, data_test: Any, manifest: Manifest) -> TestResultData:
-            statement = data_test.__dict__.get(_STATEMENT)
+            statement = _remembered(data_test)
             if statement is None:
                 result = super().execute_data_test(data_test, manifest)
-                if not data_test.is_relational and not data_test.extra_ctes and not _asks_for_the_day(data_test, manifest):
-                    ran = Path(self.config.project_root) / data_test.build_path
-                    data_test.__dict__[_STATEMENT] = ran.read_text(encoding="utf-8")
+                if not data_test.is_relational:
+                    _remember(data_test, manifest, _written(self, data_test).read_text(encoding="utf-8"))
                 return result
             _, cursor = self.adapter.connections.add_query(statement, auto_begin=False)
             [(failures, should_warn, should_error)] = cursor.fetchall()
@@ -275,18 +335,65 @@ def _remember_statements_of_tests() -> None:
     BuildTask.RUNNER_MAP[NodeType.Test] = RememberingTestRunner
 
 
-def _asks_for_the_day(node: Any, manifest: Manifest) -> bool:
-    """Whether the node, or a macro that it calls at any remove, holds something that may be another thing on another day."""
-    texts: list[str] = [node.raw_code]
-    waiting: list[str] = list(node.depends_on.macros)
-    seen: set[str] = set()
-    while waiting:
-        name = waiting.pop()
-        if name not in seen and name in manifest.macros:
-            seen.add(name)
-            texts.append(manifest.macros[name].macro_sql)
-            waiting += manifest.macros[name].depends_on.macros
-    return any(word in text for text in texts for word in _CHANGING)
+def _remember_statements_of_models() -> None:
+    """A table or view whose statement is known is dropped and made by that: no template is rendered, and no contract is compared.
+
+    The contract was compared with the same statement on the days before; its types are part of the statement. Tables that are kept by
+    customer are not among them: what they do depends on what is there.
+    """
+    from dbt.artifacts.resources.types import NodeType
+    from dbt.artifacts.schemas.results import RunStatus
+    from dbt.artifacts.schemas.run import RunResult
+    from dbt.task.build import BuildTask
+    from dbt.task.run import ModelRunner
+
+    class RememberingModelRunner(ModelRunner):
+        def _known(self) -> str | None:
+            statement = _remembered(self.node)
+            there = self.adapter.get_relation(self.node.database, self.node.schema, self.node.alias) if statement else None
+            # Where there is no table, or a view in its place, dbt knows what to do.
+            return statement if there is not None and there.type == self.node.config.materialized else None
+
+        def compile(self, manifest: Manifest) -> Any:
+            return self.node if self._known() else super().compile(manifest)
+
+        def execute(self, model: Any, manifest: Manifest) -> Any:
+            statement = self._known()
+            if statement is None:
+                result: Any = super().execute(model, manifest)  # type: ignore[no-untyped-call]
+                if self.adapter.type() == "duckdb" and _is_only_a_select(model):
+                    text = _written(self, model).read_text(encoding="utf-8")
+                    if text.lstrip().startswith("drop "):
+                        _remember(model, manifest, text)
+                return result
+            try:
+                response, _ = self.adapter.execute(statement, auto_begin=True)
+                self.adapter.commit_if_has_connection()
+            except BaseException:
+                # The message names this file.
+                _written(self, model).write_text(statement, encoding="utf-8")
+                raise
+            told = response.to_dict(omit_none=True)
+            name = threading.current_thread().name
+            return RunResult(
+                node=model, status=RunStatus.Success, timing=[], thread_id=name, execution_time=0.0, message=str(response),
+                adapter_response=told, failures=None, batch_results=None,
+            )  # fmt: skip
+
+    BuildTask.RUNNER_MAP[NodeType.Model] = RememberingModelRunner
+
+
+def _is_only_a_select(model: Any) -> bool:
+    """Whether making the model is one statement: see macros/materializations.sql."""
+    config = model.config
+    is_plain = config.materialized in ("table", "view") and model.language == "sql"
+    return is_plain and not (config.pre_hook or config.post_hook or config.grants or any(config.persist_docs.values()))
+
+
+def _written(runner: Any, node: Any) -> Path:
+    """Where dbt writes the statement that it runs."""
+    project: str = runner.config.project_root
+    return Path(project, node.build_path)
 
 
 SPARED: list[Callable[[], None]] = [
@@ -298,4 +405,5 @@ SPARED: list[Callable[[], None]] = [
     _make_the_empty_table_once,
     _write_models_once,
     _remember_statements_of_tests,
+    _remember_statements_of_models,
 ]
