@@ -83,10 +83,16 @@ def main(first: date, days: int, *, full_refresh: bool = False) -> int:
 
         from dagster_project.definitions import defs
         from dagster_project.lighter_dbt import collect_garbage_rarely
+        from winback.settings import load_settings
+        from winback.warehouse import warehouse_kept_open
 
         collect_garbage_rarely()
         job = defs().resolve_job_def("daily")
-        with dg.DagsterInstance.get() as instance, listening(lambda step: status.update(f"{day}  {step}")):
+        with (
+            dg.DagsterInstance.get() as instance,
+            warehouse_kept_open(load_settings()),
+            listening(lambda step: status.update(f"{day}  {step}")),
+        ):
             first_began = time.monotonic()
             for day in (first + timedelta(days=offset) for offset in range(days)):
                 status.update(f"{day}")

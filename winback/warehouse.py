@@ -50,6 +50,19 @@ def open_warehouse(settings: Settings, *, read_only: bool = False) -> Iterator[d
         connection.close()
 
 
+@contextmanager
+def warehouse_kept_open(settings: Settings) -> Iterator[None]:
+    """Keep DuckDB at the file over many openings: each alone reads the whole catalogue, and its end writes everything that is new in place.
+
+    Raises
+    ------
+    Busy
+        Another process has the file open.
+    """
+    with open_warehouse(settings):
+        yield
+
+
 _USED = re.compile(r"\(([^()]*/[^()]* used)\)")
 
 
