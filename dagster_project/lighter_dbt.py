@@ -28,10 +28,11 @@ _STATEMENT = "_statement_of_any_day"
 # What may make the same node another statement tomorrow, but for the day's own literals. Variables of the project are none of it: they are
 # read when it is parsed.
 _CHANGING = (
-    "env_var", "run_query", "run_started_at", "invocation_", "modules.datetime", "adapter.get", "load_cached", "statement(", "flags",
+    "env_var", "run_query", "run_started_at", "invocation_", "modules.", "adapter.get", "adapter.list", "adapter.check", "load_",
+    "statement(", "FULL_REFRESH",
 )  # fmt: skip
 # What writes the day into a statement, as a literal.
-_DAY_MACROS = ("macro.winback.as_of", "macro.winback.as_of_date")
+DAY_MACROS = ("macro.winback.as_of", "macro.winback.as_of_date")
 
 
 @cache
@@ -275,13 +276,13 @@ def _day() -> str:
     return os.environ["WINBACK_AS_OF"]
 
 
-def _remembered(node: Any) -> str | None:
+def remembered(node: Any) -> str | None:
     """Today's statement of a node, where two days have shown what it is."""
     known: _Statement | None = node.__dict__.get(_STATEMENT)
     return known.of_day(_day()) if known is not None and known.holds else None
 
 
-def _remember(node: Any, manifest: Manifest, text: str) -> None:
+def remember(node: Any, manifest: Manifest, text: str) -> None:
     """Take note of what dbt made of a node today.
 
     A statement is taken to be the same every day where nothing that makes it asks for anything but the day, and where what was made on one
@@ -299,7 +300,7 @@ def _asks_only_for_the_day(node: Any, manifest: Manifest) -> bool:
     """Whether neither the node nor a macro that it calls, at any remove, holds something that may be another thing on another day."""
     texts: list[str] = [node.raw_code]
     waiting: list[str] = list(node.depends_on.macros)
-    seen: set[str] = set(_DAY_MACROS)
+    seen: set[str] = set(DAY_MACROS)
     while waiting:
         name = waiting.pop()
         if name not in seen and name in manifest.macros:
@@ -317,14 +318,14 @@ def _remember_statements_of_tests() -> None:
 
     class RememberingTestRunner(TestRunner):
         def compile(self, manifest: Manifest) -> Any:
-            return self.node if _remembered(self.node) else super().compile(manifest)
+            return self.node if remembered(self.node) else super().compile(manifest)
 
         def execute_data_test(self, data_test: Any, manifest: Manifest) -> TestResultData:
-            statement = _remembered(data_test)
+            statement = remembered(data_test)
             if statement is None:
                 result = super().execute_data_test(data_test, manifest)
                 if not data_test.is_relational:
-                    _remember(data_test, manifest, _written(self, data_test).read_text(encoding="utf-8"))
+                    remember(data_test, manifest, _written(self, data_test).read_text(encoding="utf-8"))
                 return result
             _, cursor = self.adapter.connections.add_query(statement, auto_begin=False)
             [(failures, should_warn, should_error)] = cursor.fetchall()
@@ -349,7 +350,7 @@ def _remember_statements_of_models() -> None:
 
     class RememberingModelRunner(ModelRunner):
         def _known(self) -> str | None:
-            statement = _remembered(self.node)
+            statement = remembered(self.node)
             there = self.adapter.get_relation(self.node.database, self.node.schema, self.node.alias) if statement else None
             # Where there is no table, or a view in its place, dbt knows what to do.
             return statement if there is not None and there.type == self.node.config.materialized else None
@@ -364,7 +365,7 @@ def _remember_statements_of_models() -> None:
                 if self.adapter.type() == "duckdb" and _is_only_a_select(model):
                     text = _written(self, model).read_text(encoding="utf-8")
                     if text.lstrip().startswith("drop "):
-                        _remember(model, manifest, text)
+                        remember(model, manifest, text)
                 return result
             try:
                 response, _ = self.adapter.execute(statement, auto_begin=True)

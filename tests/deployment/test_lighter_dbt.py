@@ -6,6 +6,7 @@ import importlib.metadata
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -39,6 +40,35 @@ def test_days_are_the_same_with_and_without(tmp_path: Path) -> None:
     assert "unique_stg_ledger__suppressions_suppression_id" in told["plain"], "a test had to fail"
     assert "stg_ledger__frequency_limits (models/" in told["plain"], "a model had to fail"
     assert told["lightened"] == told["plain"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "made", "holds"),
+    [
+        ("{{ as_of() }}", ["'2017-11-30 00:00:00'", "'2017-12-01 00:00:00'"], True),
+        ("{{ as_of_date() }}", ["'2017-11-30'", "'2017-12-01'"], True),
+        ("select 1", ["select 1", "select 1"], True),
+        # Of another day than as_of, computed by the template; and a literal that is only by chance today's.
+        ("{{ as_of() - 1 }}", ["'2017-11-29'", "'2017-11-30'"], False),
+        ("'2017-11-30'", ["'2017-11-30'", "'2017-11-30'"], False),
+        ("{{ env_var('X') }}", ["1", "1"], False),
+        ("{{ run_query('select 1') }}", ["1", "1"], False),
+    ],
+)
+def test_a_statement_is_known_when_another_day_made_the_same_of_it(
+    raw: str, made: list[str], holds: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = SimpleNamespace(raw_code=raw, extra_ctes=[], depends_on=SimpleNamespace(macros=list(lighter_dbt.DAY_MACROS)))
+    macro = SimpleNamespace(macro_sql="cast('{{ env_var(\"WINBACK_AS_OF\") }}' as timestamp)", depends_on=SimpleNamespace(macros=[]))
+    manifest: Any = SimpleNamespace(macros=dict.fromkeys(lighter_dbt.DAY_MACROS, macro))
+    for day, text in zip(("2017-11-30", "2017-12-01"), made, strict=True):
+        monkeypatch.setenv("WINBACK_AS_OF", f"{day} 00:00:00")
+        assert lighter_dbt.remembered(node) is None
+        lighter_dbt.remember(node, manifest, text)
+
+    monkeypatch.setenv("WINBACK_AS_OF", "2017-12-31 00:00:00")
+    expected = made[0].replace("2017-11-30", "2017-12-31") if holds else None
+    assert lighter_dbt.remembered(node) == expected
 
 
 def test_nobody_is_told_of_dbts_debug_events_and_everybody_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:

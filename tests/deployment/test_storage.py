@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -104,6 +105,21 @@ def _interrupted_at(number: int, store: Callable[..., None]) -> Iterator[Callabl
         store(self, event)
 
     yield stops
+
+
+def test_what_a_step_hands_over_is_committed_soon_though_nothing_follows(home: Path) -> None:
+    with _instance(home) as instance:
+        run_id = dg.materialize([thing], instance=instance).run_id
+        [event] = [entry for entry in instance.all_logs(run_id) if entry.dagster_event and entry.dagster_event.is_step_materialization]
+        known = len(instance.all_logs(run_id))
+        instance.event_log_storage.store_event(event)
+        assert len(instance.all_logs(run_id)) == known + 1, "who has stored it sees it at once"
+        with _instance(home) as other:
+            until = time.monotonic() + 30
+            while len(other.all_logs(run_id)) == known and time.monotonic() < until:
+                time.sleep(0.05)
+            assert len(other.all_logs(run_id)) == known + 1
+            assert len(other.fetch_materializations(dg.AssetKey("thing"), limit=9).records) == 2
 
 
 def test_a_batch_that_is_interrupted_leaves_nothing_half_written(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
