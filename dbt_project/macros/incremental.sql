@@ -37,12 +37,19 @@
         delete from {{ target_relation }} where {{ of_touched(touched=config.get("touched")) }};
         insert into {{ target_relation }} select * from {{ alone_relation }};
     {%- endcall %}
+    {% do gather_statistics(alone_relation) %}
+    {% do gather_statistics(target_relation) %}
     {{ run_hooks(post_hooks, inside_transaction=True) }}
     {% do persist_docs(target_relation, model) %}
     {{ adapter.commit() }}
     {{ run_hooks(post_hooks, inside_transaction=False) }}
     {{ return({"relations": [target_relation]}) }}
 {% endmacro %}
+
+{#- For engines that plan by statistics which they gather only later. -#}
+{% macro gather_statistics(relation) %}{{ return(adapter.dispatch("gather_statistics", "winback")(relation)) }}{% endmacro %}
+
+{% macro default__gather_statistics(relation) %}{% endmacro %}
 
 {% macro alone(relation) %}{{ return(relation.incorporate(path={"identifier": relation.identifier ~ "__touched"}, type="table")) }}{% endmacro %}
 
@@ -64,6 +71,7 @@
         {{ get_create_table_as_sql(False, alone(view), sql) }};
         {%- endif %}
     {%- endcall %}
+    {% if is_of_touched() %}{% do gather_statistics(alone(view)) %}{% endif %}
     {{ run_hooks(post_hooks, inside_transaction=True) }}
     {% do persist_docs(view, model) %}
     {{ adapter.commit() }}

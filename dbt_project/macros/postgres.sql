@@ -4,11 +4,11 @@
 {# dbt asks for the indexes of a new table once it is filled. #}
 {% macro postgres__create_indexes(relation) %}
     {% do dbt.default__create_indexes(relation) %}
-    {% do run_query("analyze " ~ relation) %}
+    {% do gather_statistics(relation) %}
 {% endmacro %}
 
-{% macro postgres__get_incremental_append_sql(arguments) %}
-    {% do return(dbt.default__get_incremental_append_sql(arguments) ~ "; analyze " ~ arguments["target_relation"]) %}
+{% macro postgres__gather_statistics(relation) %}
+    {% do run_query("analyze " ~ relation) %}
 {% endmacro %}
 
 {# Views that choose or join rows are tables here. Staged shop and ledger rows are read as they are, so that their statistics are those of the
