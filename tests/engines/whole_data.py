@@ -43,7 +43,7 @@ JAVA = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
 say = partial(print, flush=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def postgres_address() -> Iterator[str]:
     try:
         with cluster() as url:
@@ -52,7 +52,7 @@ def postgres_address() -> Iterator[str]:
         pytest.fail(f"make test-engines needs PostgreSQL: {missing}; apt-get install postgresql")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two days of the demo, decided and recorded: a ledger that knows something."""
     home = tmp_path_factory.mktemp("demo")
@@ -61,14 +61,14 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def retail(raw: dict[str, object], tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("retail")
     load(home, raw)
     return home
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def derived_by_duckdb(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """The workbench with the days of a data set, derived once."""
 
