@@ -101,17 +101,24 @@
 {% endmacro %}
 
 {#- What the build under way starts from: a row of `derived_through` with the day of the last as_of as a timestamp (dates reckon in whole days, so
-    that day counts as new), or `is_whole` where all is derived anew. -#}
+    that day counts as new), or `is_whole` where all is derived anew. Asked for by every kept model, some of them ten times: it is looked up once
+    a command, and noted where all nodes of the command find it. -#}
 {% macro derived_since() %}
-    {%- if execute and target.type != "spark" and load_relation(derived_through()) is not none -%}
-        {%- set rows = run_query("select since_as_of, since_position, since_delivery_seq, since_message_seq, is_whole from " ~ derived_through()).rows -%}
-        {%- if rows | length == 1 -%}
-            {%- set row = rows[0] -%}
-            {%- set day = "cast('" ~ row[0].strftime("%Y-%m-%d") ~ "' as timestamp)" if row[0] else none -%}
-            {{ return({"day": day, "position": row[1], "delivery_seq": row[2], "message_seq": row[3], "is_whole": row[4]}) }}
+    {%- if execute and "derived_since" not in graph -%}
+        {%- set found = {"is_whole": true} -%}
+        {%- if target.type != "spark" and load_relation(derived_through()) is not none -%}
+            {%- set rows = run_query(
+                "select since_as_of, since_position, since_delivery_seq, since_message_seq, is_whole from " ~ derived_through()
+            ).rows -%}
+            {%- if rows | length == 1 -%}
+                {%- set row = rows[0] -%}
+                {%- set day = "cast('" ~ row[0].strftime("%Y-%m-%d") ~ "' as timestamp)" if row[0] else none -%}
+                {%- do found.update({"day": day, "position": row[1], "delivery_seq": row[2], "message_seq": row[3], "is_whole": row[4]}) -%}
+            {%- endif -%}
         {%- endif -%}
+        {%- do graph.update({"derived_since": found}) -%}
     {%- endif -%}
-    {{ return({"is_whole": execute}) }}
+    {{ return(graph["derived_since"] if execute else {"is_whole": false}) }}
 {% endmacro %}
 
 
@@ -144,6 +151,7 @@
 
 {#- Before the first model: note what this build starts from. Until `end_derivation` says that it is finished, the next build derives all anew. -#}
 {% macro begin_derivation() %}
+    {%- do graph.pop("derived_since", none) -%}
     {%- if keeps_rows() -%}
         {%- set through = derived_through() -%}
         {%- set project = env_var("WINBACK_DBT_FINGERPRINT", "") ~ tojson(invocation_args_dict.get("vars") or {}) -%}
