@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any
 
 from winback.settings import PROJECT_ROOT
@@ -58,6 +59,25 @@ def run(arguments: Sequence[str], environment: Mapping[str, str] | None = None) 
         raise Failed("\n".join([f"{' '.join(arguments)} ended with {child.returncode}", *lines, *said[-_SHOWN:]]))
     kilobytes = usage.ru_maxrss / (1024 if sys.platform == "darwin" else 1)
     return Measured(wall, usage.ru_utime + usage.ru_stime, kilobytes / 1024, json.loads(lines[-1]))
+
+
+def cpu_of_server(process: int) -> float | None:
+    """CPU seconds of a process and its children, those that have ended too. None where the system does not tell (it is not Linux)."""
+    processes = Path("/proc")
+    if not (processes / "stat").exists():
+        return None
+    ticks = 0
+    for folder in processes.glob("[0-9]*"):
+        try:
+            # After the name, which may hold blanks: state, parent, ...; user and system time, then those of children waited for.
+            told = (folder / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        except OSError:
+            continue
+        if folder.name == str(process):
+            ticks += sum(map(int, told[11:15]))
+        elif told[1] == str(process):
+            ticks += sum(map(int, told[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _text(file: IO[bytes]) -> str:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections import Counter
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
+from time import monotonic, sleep
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -14,6 +18,7 @@ from benchmarks.derive import CONTENDERS, SIZES
 from benchmarks.derive_page import chart, report
 from benchmarks.generate import FIRST_DAY, generate
 from benchmarks.late import land_late
+from benchmarks.measuring import cpu_of_server
 from benchmarks.results import Result, Results, keep, kept
 from winback.warehouse import open_warehouse
 
@@ -122,3 +127,17 @@ def test_what_is_too_large_for_this_machine_is_left_out_unless_it_is_asked_for(s
 
     assert {"floor", "models", "models_and_tests", "compared"} <= names
     assert ("pandas" in names) == (size <= MILLION)
+
+
+def test_a_server_is_charged_for_its_children_also_when_they_have_ended() -> None:
+    burn = [sys.executable, "-c", "import time; end = time.process_time() + 0.3\nwhile time.process_time() < end: pass"]
+    before = cpu_of_server(os.getpid())
+    if before is None:
+        pytest.skip("this system does not tell")
+    subprocess.run(burn, check=True)
+    with subprocess.Popen([*burn[:2], f"{burn[2]}\ninput()"], stdin=subprocess.PIPE) as running:
+        deadline = monotonic() + 30
+        while (spent := (cpu_of_server(os.getpid()) or 0) - before) < 0.6 and monotonic() < deadline:
+            sleep(0.05)
+        running.kill()
+    assert spent >= 0.6
