@@ -106,7 +106,8 @@
 {% macro derived_since() %}
     {%- if execute and "derived_since" not in graph -%}
         {%- set found = {"is_whole": true} -%}
-        {%- if target.type != "spark" and load_relation(derived_through()) is not none -%}
+        {#- `dbt compile --no-introspect` has no connection to ask. -#}
+        {%- if target.type != "spark" and flags.INTROSPECT is not false and load_relation(derived_through()) is not none -%}
             {%- set rows = run_query(
                 "select since_as_of, since_position, since_delivery_seq, since_message_seq, is_whole from " ~ derived_through()
             ).rows -%}
@@ -238,5 +239,5 @@
 
 {#- Whether this command builds any of the tables. -#}
 {% macro keeps_rows() %}
-    {{ return(execute and target.type != "spark" and kept_models() | select("in", selected_resources) | list | length > 0) }}
+    {{ return(execute and target.type != "spark" and flags.INTROSPECT is not false and kept_models() | select("in", selected_resources) | list | length > 0) }}
 {% endmacro %}
