@@ -34,8 +34,8 @@ from winback.settings import PROJECT_ROOT, Settings
 from winback.warehouse import open_warehouse
 
 _QUIET = ("--quiet", "--no-write-json", "--log-level", "none", "--log-level-file", "none", "--no-version-check", "--cache-selected-only")
-# What the marts of journeys need, and what explains them.
-_JOURNEYS = ("--select", "+path:models/marts/journeys", "admission_waterfall", "int_journeys__gates_evaluated")
+# What the marts of journeys need, what is sent from besides them, and what explains them.
+_JOURNEYS = ("--select", "+path:models/marts/journeys", "int_customers__contacts", "admission_waterfall", "int_journeys__gates_evaluated")
 _ENTRY_DAY = "macro.winback.is_entry_day"
 DECIDED = (
     "marts.journey_admissions",
@@ -191,7 +191,7 @@ class Pipeline:
 
     def _ran(self, node: Any, as_of: datetime) -> _Statement:
         path = Path(self.settings.dbt_environment(as_of)["DBT_TARGET_PATH"]) / "run" / "winback" / node.original_file_path
-        kind = "view" if node.config.materialized == "view" else "table"
+        kind = "view" if node.config.materialized in ("view", "taken_up") else "table"
         before = f"create schema if not exists {node.schema}; drop {kind} if exists {node.relation_name};"
         sql = path.read_text(encoding="utf-8").replace(f"{node.name}__dbt_tmp", node.name)
         return _Statement(node.name, node.original_file_path, before, sql, as_of)
