@@ -35,7 +35,10 @@ from winback.warehouse import open_warehouse
 
 _QUIET = ("--quiet", "--no-write-json", "--log-level", "none", "--log-level-file", "none", "--no-version-check", "--cache-selected-only")
 # What the marts of journeys need, what is sent from besides them, and what explains them.
-_JOURNEYS = ("--select", "+path:models/marts/journeys", "int_customers__contacts", "admission_waterfall", "int_journeys__gates_evaluated")
+_JOURNEYS = (
+    *("--select", "+path:models/marts/journeys", "int_customers__contacts"),
+    *("admission_waterfall", "int_journeys__gates_evaluated", "customer_segments"),
+)
 _ENTRY_DAY = "macro.winback.is_entry_day"
 DECIDED = (
     "marts.journey_admissions",
