@@ -39,6 +39,9 @@ ENGINES = ["postgres", "spark"]
 # Of 272 seconds of Java for two days, 100 went into translating code that the small queries then ran a few times.
 JAVA = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
 
+# Spark takes itself for dead where the machine stood still for two minutes.
+PATIENT = "--conf spark.network.timeout=8h --conf spark.storage.blockManagerHeartbeatTimeoutMs=28800000 pyspark-shell"
+
 # Shown as it comes, not when all has ended.
 say = partial(print, flush=True)
 
@@ -103,6 +106,7 @@ def test_every_mart_is_the_same(
 ) -> None:
     say(f"\n{data} on {engine}")
     monkeypatch.setenv("JAVA_TOOL_OPTIONS", JAVA)
+    monkeypatch.setenv("PYSPARK_SUBMIT_ARGS", PATIENT)
     settings = settings_for(engine, shutil.copytree(request.getfixturevalue(data), tmp_path / engine), request)
     expected = derived_by_duckdb(data)
     derived = derive_aside(settings, DAYS[data], say)
