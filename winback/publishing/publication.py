@@ -185,7 +185,7 @@ def _copy(cursor: duckdb.DuckDBPyConnection, marts: list[MartEntry], run: dict[s
     """All marts as of one transaction, into `work/winback.duckdb` and `work/version/*.parquet`. Rows per mart."""
     version = work / "version"
     version.mkdir()
-    rows = {}
+    rows: dict[str, int] = {}
     cursor.execute(f"attach {_text(work / 'winback.duckdb')} as published (storage_version '{STORAGE_VERSION}')")
     try:
         cursor.execute("begin")
@@ -202,13 +202,13 @@ def _copy(cursor: duckdb.DuckDBPyConnection, marts: list[MartEntry], run: dict[s
             _write_parquet(cursor, table, run, version)
         for mart in marts:
             table = f'published.marts."{mart.name}"'
-            cursor.execute(f'create table {table} as select * from marts."{mart.name}"')
-            cursor.execute(f"comment on table {table} is {_text(mart.description)}")
+            [(rows[mart.name],)] = cursor.execute(f'create table {table} as select * from marts."{mart.name}"').fetchall()
+            comments = [f"comment on table {table} is {_text(mart.description)}"]
             for column in mart.columns:
                 words = column.description + (f" ({column.unit})" if column.unit and column.unit not in column.description else "")
-                cursor.execute(f'comment on column {table}."{column.name}" is {_text(words)}')
+                comments.append(f'comment on column {table}."{column.name}" is {_text(words)}')
+            cursor.execute(";".join(comments))
             _write_parquet(cursor, mart.name, run, version)
-            rows[mart.name] = int(cursor.execute(f"select count(*) from {table}").fetchall()[0][0])
         cursor.execute("commit")
     except BaseException:
         cursor.execute("rollback")

@@ -1,5 +1,3 @@
-{%- set channels = ["email", "sms", "push", "ads"] -%}
-
 with suppressions as (
     select * from {{ ref('stg_ledger__suppressions') }}
 ),
@@ -52,7 +50,7 @@ by_customer as (
 
 select
     customer_id
-    {%- for channel in channels %},
+    {%- for channel in contact_channels() %},
     {{ dbt.bool_or("channel in ('all', '" ~ channel ~ "')") }} as {{ channel }}_is_suppressed
     {% endfor %} -- noqa: LT02
 from by_customer

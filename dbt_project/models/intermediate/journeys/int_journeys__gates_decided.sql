@@ -1,3 +1,4 @@
+{%- do free_memory_of_removed_rows() -%}
 with measured as (
     select
         program,

@@ -1,3 +1,4 @@
+{%- do free_memory_of_removed_rows() -%}
 {#- What customers of a kind have in common. -#}
 {%- set kind = ["country", "brand", "lifetime_spend_band", "lifetime_spend_band_from", "sales_channel"] -%}
 {%- for channel in contact_channels() -%}{%- do kind.append("reachable_" ~ channel) -%}{%- endfor -%}
