@@ -84,14 +84,63 @@ entries as (
     group by program, customer_id
 ),
 
-valued as (
+-- What is known of a customer is put together once for all programs, and each program's rules are joined last: the many rows between are narrow.
+facts as (
+    select
+        customers.customer_id,
+        customers.days_since_last_order,
+        customers.days_since_last_engagement,
+        customers.reachable_email,
+        customers.reachable_sms,
+        customers.reachable_push,
+        customers.reachable_ads,
+        customers.lifetime_value,
+        duplicates.duplicate_of
+    from {{ ref('customers') }} as customers
+    left join {{ ref('int_customers__contact_duplicates') }} as duplicates on customers.customer_id = duplicates.customer_id
+),
+
+of_customers as (
     select
         candidates.program,
-        candidates.version,
         candidates.customer_id,
         candidates.anchor_at,
         candidates.audience_reason,
         candidates.lapse_days,
+        facts.days_since_last_order,
+        facts.days_since_last_engagement,
+        facts.reachable_email,
+        facts.reachable_sms,
+        facts.reachable_push,
+        facts.reachable_ads,
+        facts.lifetime_value,
+        facts.duplicate_of
+    from candidates
+    left join facts on candidates.customer_id = facts.customer_id
+),
+
+of_ledger as (
+    select
+        of_customers.*,
+        suppressions.customer_id as suppressed_customer_id,
+        suppressions.reason as suppression_reason,
+        suppressions.ends_at as suppressed_until,
+        occupied.open_program,
+        coalesce(entries.entries, 0) as entries,
+        entries.last_anchor_at,
+        entries.last_entered_at,
+        {{ days_from('entries.last_entered_at', as_of_date()) }} as days_since_last_entry
+    from of_customers
+    left join longest_suppressions as suppressions
+        on of_customers.customer_id = suppressions.customer_id and suppressions.position = 1
+    left join occupied on of_customers.program = occupied.program and of_customers.customer_id = occupied.customer_id
+    left join entries on of_customers.program = entries.program and of_customers.customer_id = entries.customer_id
+),
+
+valued as (
+    select
+        of_ledger.*,
+        programs.version,
         programs.program_group,
         programs.turn,
         programs.exclude_purchased_within_days,
@@ -101,31 +150,13 @@ valued as (
         programs.max_per_day,
         programs.cadence,
         programs.weekday,
-        suppressions.customer_id as suppressed_customer_id,
-        suppressions.reason as suppression_reason,
-        suppressions.ends_at as suppressed_until,
-        duplicates.duplicate_of,
-        customers.days_since_last_order,
-        customers.days_since_last_engagement,
-        occupied.open_program,
-        coalesce(entries.entries, 0) as entries,
-        entries.last_anchor_at,
-        entries.last_entered_at,
-        {{ days_from('entries.last_entered_at', as_of_date()) }} as days_since_last_entry,
-        coalesce(programs.uses_email and customers.reachable_email, false) as reached_by_email,
-        coalesce(programs.uses_sms and customers.reachable_sms, false) as reached_by_sms,
-        coalesce(programs.uses_push and customers.reachable_push, false) as reached_by_push,
-        coalesce(programs.uses_ads and customers.reachable_ads, false) as reached_by_ads,
         programs.needs_no_channel,
-        customers.lifetime_value
-    from candidates
-    inner join programs on candidates.program = programs.program
-    left join {{ ref('customers') }} as customers on candidates.customer_id = customers.customer_id
-    left join longest_suppressions as suppressions
-        on candidates.customer_id = suppressions.customer_id and suppressions.position = 1
-    left join {{ ref('int_customers__contact_duplicates') }} as duplicates on candidates.customer_id = duplicates.customer_id
-    left join occupied on candidates.program = occupied.program and candidates.customer_id = occupied.customer_id
-    left join entries on candidates.program = entries.program and candidates.customer_id = entries.customer_id
+        coalesce(programs.uses_email and of_ledger.reachable_email, false) as reached_by_email,
+        coalesce(programs.uses_sms and of_ledger.reachable_sms, false) as reached_by_sms,
+        coalesce(programs.uses_push and of_ledger.reachable_push, false) as reached_by_push,
+        coalesce(programs.uses_ads and of_ledger.reachable_ads, false) as reached_by_ads
+    from of_ledger
+    inner join programs on of_ledger.program = programs.program
 ),
 
 gated as (
