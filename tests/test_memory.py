@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import datetime
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from winback.home import prepare_home
 from winback.landing import land
 from winback.ledger import open_ledger
 from winback.settings import Settings, load_settings
-from winback.warehouse import more_room, open_warehouse
+from winback.warehouse import ended_by_the_system, more_room, open_warehouse
 
 TOO_LITTLE = "12MB"
 AS_OF = datetime(2026, 1, 5)
@@ -37,6 +39,22 @@ def test_a_full_disk_names_its_folder_and_the_settings(tmp_path: Path) -> None:
         open_warehouse(settings) as warehouse,
     ):
         warehouse.execute(f"set max_temp_directory_size = '1MB'; {SORTED}")
+
+
+def test_java_without_memory_names_the_setting(tmp_path: Path) -> None:
+    said = more_room("java.lang.OutOfMemoryError: Java heap space\n\tat java.base", Settings(home=tmp_path, memory_limit="1GB"))
+
+    assert said is not None
+    assert "WINBACK_MEMORY_LIMIT (memory_limit; found: 1GB)" in said
+
+
+def test_a_killed_day_names_the_setting(tmp_path: Path) -> None:
+    killed = subprocess.run([sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"], check=False)
+
+    said = ended_by_the_system(killed.returncode, Settings(home=tmp_path, memory_limit="6GB"))
+    assert said is not None
+    assert "WINBACK_MEMORY_LIMIT (memory_limit; found: 6GB)" in said
+    assert ended_by_the_system(1, Settings(home=tmp_path)) is None
 
 
 def test_other_errors_stay_as_they_are(tmp_path: Path) -> None:

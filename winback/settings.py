@@ -12,7 +12,7 @@ from typing import Any, Literal
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import yaml
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import ByteSize, Field, SecretStr, TypeAdapter, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from winback.errors import BadConfig
@@ -195,11 +195,11 @@ class Settings(BaseSettings):
         if self.target == "spark":
             from winback.engines.base import READ_BY_PYTHON
 
-            # Spark does not know "4GB".
-            memory = re.sub(r"(?i)i?b$", "", self.memory_limit).lower()
+            # Java knows whole megabytes, neither "4GB" nor "1.5 GB".
+            memory = int(TypeAdapter(ByteSize).validate_python(self.memory_limit).to("MiB"))
             spark = {
                 "WINBACK_ENGINE_STORAGE": str(self.storage),
-                "WINBACK_SPARK_MEMORY": memory,
+                "WINBACK_SPARK_MEMORY": f"{memory}m",
                 "WINBACK_TAKEN_BACK": ",".join(name for _, name in READ_BY_PYTHON),
             }
             if self.engine_url is None:

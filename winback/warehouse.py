@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -39,15 +40,29 @@ def open_warehouse(settings: Settings, *, read_only: bool = False) -> Iterator[d
             ) from None
         raise
     try:
-        # Not in `config`: DuckDB 2.0 reads that before icu, which knows time zones, is loaded. `global` reaches cursors too.
-        connection.execute("set global TimeZone = 'UTC'")
-        yield connection
+        with saying_what_room_is_needed(settings):
+            # Not in `config`: DuckDB 2.0 reads that before icu, which knows time zones, is loaded. `global` reaches cursors too.
+            connection.execute("set global TimeZone = 'UTC'")
+            yield connection
+    finally:
+        connection.close()
+
+
+@contextmanager
+def saying_what_room_is_needed(settings: Settings) -> Iterator[None]:
+    """Name the setting where DuckDB ends for want of memory or disk within the block.
+
+    Raises
+    ------
+    BadConfig
+        In place of DuckDB's own error.
+    """
+    try:
+        yield
     except (duckdb.OutOfMemoryException, duckdb.IOException) as problem:
         if said := more_room(str(problem), settings):
             raise BadConfig(said) from problem
         raise
-    finally:
-        connection.close()
 
 
 @contextmanager
@@ -67,10 +82,16 @@ _USED = re.compile(r"\(([^()]*/[^()]* used)\)")
 
 
 def more_room(said: str, settings: Settings) -> str | None:
-    """Which setting to change, where DuckDB ended something because memory or disk was not enough; None for any other error.
+    """Which setting to change, where DuckDB or Spark ended something because memory or disk was not enough; None for any other error.
 
     `said` is its message, or another's that holds it. Its own advice is for people who type SQL.
     """
+    if "java.lang.OutOfMemoryError" in said:
+        return (
+            f"Spark's Java process needs more memory than it has: in this process that is WINBACK_MEMORY_LIMIT (memory_limit; found: "
+            f"{settings.memory_limit}); a Thrift server's is its own spark.driver.memory and spark.executor.memory. Raise it. Nothing is "
+            "lost; the day can be run again."
+        )
     if "max_temp_directory_size" in said or "No space left on device" in said:
         return (
             f"DuckDB spilled to {settings.warehouse.parent} what does not fit into memory, and the disk is full. Free some of it, move the "
@@ -84,6 +105,17 @@ def more_room(said: str, settings: Settings) -> str | None:
         f"DuckDB needs more memory than WINBACK_MEMORY_LIMIT (memory_limit; found: {settings.memory_limit}) allows"
         f"{f', {used.group(1)}' if used else ''}. Raise it, to three quarters of the machine's memory at most, or lower WINBACK_THREADS "
         f"(found: {settings.threads}): every thread needs some of its own. Nothing is lost; the day can be run again."
+    )
+
+
+def ended_by_the_system(exit_code: int, settings: Settings) -> str | None:
+    """Which setting to change, where the system killed a process, most likely because the machine had no memory left; else None."""
+    if exit_code not in (-signal.SIGKILL, 128 + signal.SIGKILL):
+        return None
+    return (
+        "The day's process was killed, most likely by the system because memory ran out. DuckDB may use WINBACK_MEMORY_LIMIT "
+        f"(memory_limit; found: {settings.memory_limit}), and Python needs up to 1 GB besides: lower it, to three quarters of what is free "
+        "at most; DuckDB spills the rest to disk. Nothing is lost; the day can be run again."
     )
 
 

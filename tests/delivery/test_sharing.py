@@ -23,6 +23,7 @@ from winback.delivery.slices import AUDIENCE, CUSTOMER, Slice, number_of
 from winback.destinations import Destinations
 from winback.destinations.base import Capabilities, Channel, Message, Outcome, Result
 from winback.destinations.local import LocalAudiences
+from winback.errors import BadConfig
 from winback.ledger import open_ledger_at
 from winback.settings import Settings
 
@@ -279,6 +280,17 @@ def test_what_a_dead_dispatch_handed_out_is_not_sent_and_swept_away(shop: Shop) 
     with hand_out(shop.settings, shop.warehouse, shop.ledger, NOON, slices=SLICES, at_least=1) as again:
         assert again is not None
         assert set(shop.settings.handouts.iterdir()) == {again.folder, somebodys}
+
+
+def test_a_share_that_needs_more_memory_names_the_setting(shop: Shop) -> None:
+    shop.customer("c1")
+    shop.message("c1")
+    little = shop.settings.model_copy(update={"memory_limit": "20MB"})
+    sort = "create table sorted as select i, md5(cast(i as varchar)) as text from range(1000000) as numbers(i) order by text"
+    with hand_out(shop.settings, shop.warehouse, shop.ledger, NOON, slices=1, at_least=1) as handed:
+        assert handed is not None
+        with pytest.raises(BadConfig, match=r"WINBACK_MEMORY_LIMIT \(memory_limit; found: 20MB\)"), handed.opened(little, 0) as share:
+            share.execute(sort)
 
 
 def test_a_share_stops_when_who_handed_it_out_has_gone(shop: Shop) -> None:

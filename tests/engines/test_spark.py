@@ -56,7 +56,7 @@ def test_a_server_that_does_not_answer(tmp_path: Path) -> None:
 
 def test_dbt_gets_what_the_target_needs(tmp_path: Path) -> None:
     session = Settings(home=tmp_path, target="spark", memory_limit="3GiB").dbt_environment(datetime(2030, 1, 1))
-    assert (session["WINBACK_DBT_TARGET"], session["WINBACK_SPARK_MEMORY"]) == ("spark", "3g")
+    assert (session["WINBACK_DBT_TARGET"], session["WINBACK_SPARK_MEMORY"]) == ("spark", "3072m")
     assert session["WINBACK_ENGINE_STORAGE"] == str(tmp_path / "spark")
     assert "stg_programs__steps" in session["WINBACK_TAKEN_BACK"].split(",")
     thrift = Settings(home=tmp_path, target="spark", engine_url=SecretStr("thrift://spark.example.com")).dbt_environment(
@@ -67,6 +67,12 @@ def test_dbt_gets_what_the_target_needs(tmp_path: Path) -> None:
         "spark.example.com",
         "10000",
     )
+
+
+@pytest.mark.parametrize(("limit", "memory"), [("4GB", "3814m"), ("1.5 GB", "1430m"), ("512MiB", "512m"), ("2gib", "2048m")])
+def test_java_gets_whole_megabytes(limit: str, memory: str, tmp_path: Path) -> None:
+    session = Settings(home=tmp_path, target="spark", memory_limit=limit).dbt_environment(datetime(2030, 1, 1))
+    assert session["WINBACK_SPARK_MEMORY"] == memory
 
 
 def test_a_failure_is_told_without_javas_lines() -> None:

@@ -39,9 +39,10 @@ def run(
     from rich.console import Console
 
     from winback.engines import open_engine
-    from winback.errors import BadConfig
+    from winback.errors import BadConfig, WinbackError
     from winback.home import home_for_data, make_current, prepare_home
     from winback.settings import PROJECT_ROOT, load_settings
+    from winback.warehouse import ended_by_the_system
 
     console = Console(stderr=True)
     if demo and data:
@@ -69,6 +70,8 @@ def run(
     command = [sys.executable, "-m", "dagster_project.days", start.isoformat(), str(count), *(["--full-refresh"] if full_refresh else [])]
     finished = subprocess.run(command, env=os.environ | settings.dagster_environment(), cwd=PROJECT_ROOT, check=False)
     if finished.returncode != 0:
+        if said := ended_by_the_system(finished.returncode, settings):
+            raise WinbackError(said)
         raise typer.Exit(finished.returncode)
 
     from winback.reports import summary
