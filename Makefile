@@ -5,7 +5,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 RUN := $(UV) run --frozen --no-sync
 SOURCE := $(if $(DATA),--data "$(DATA)",--demo)
 
-.PHONY: help run serve preview test test-engines bench clean
+.PHONY: help run serve preview test test-engines test-clouds bench clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,10 +25,13 @@ test: .venv/installed ## format, lint, types, SQL lint, unit, property and end-t
 test-engines: .venv/installed ## every mart equal on DuckDB, PostgreSQL and Spark, on the demo and Online Retail II (needs PostgreSQL, Java, pyspark)
 	@$(RUN) python -c "import pyspark, dbt.adapters.spark" 2>/dev/null || { echo "missing: pyspark and dbt-spark; $(UV) sync --frozen --extra spark --inexact"; exit 1; }
 	@command -v java >/dev/null || test -x "$$JAVA_HOME/bin/java" || { echo "missing: Java 17 or 21; apt-get install openjdk-17-jre-headless, or set JAVA_HOME"; exit 1; }
-	@$(RUN) pytest tests/engines/whole_data.py -n 0 -s
+	@$(RUN) pytest tests/engines/whole_data.py -n 0 -s -rs
 
-bench: .venv/installed ## measure derivation and delivery, hours (PART=derive, deliver or listen, SIZE=1000000 customers, actions, events)
-	@for part in $(or $(PART),derive deliver); do $(RUN) python -m benchmarks.$$part $(if $(SIZE),--size $(SIZE)) || exit; done
+test-clouds: .venv/installed ## parse and compile the models with the adapters of Snowflake, BigQuery and Databricks, without a connection
+	@UV=$(UV) sh tests/engines/clouds.sh
+
+bench: .venv/installed ## measure, a night (PART=derive, deliver, days, listen or shards; SIZE=1000000 customers, actions, events)
+	@for part in $(or $(PART),derive deliver days); do $(RUN) python -m benchmarks.$$part $(if $(and $(SIZE),$(filter-out days shards,$$part)),--size $(SIZE)) || exit; done
 
 clean: ## delete the environment and everything that runs have made
 	rm -rf .venv .uv var

@@ -3,7 +3,7 @@
 python -m benchmarks.derive [--size 1000000 ...] [--contender floor ...] [--runs 3] [--memory-limit 4GB] [--only-report]
 
 Results are added to var/bench/derive.jsonl, and the page is written from all that stand there for this machine: a long measurement can be
-done in pieces. Move that file away to begin anew.
+done in pieces. Where one thing was measured of several revisions of the code, the last one counts. Move that file away to begin anew.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psycopg
 
-from benchmarks.derive_page import CHART, chart, report
+from benchmarks.derive_page import CHART, USUAL_LIMIT, chart, report
 from benchmarks.generate import AS_OF, home_of
 from benchmarks.measuring import Failed, Measured, cpu_of_server, run
 from benchmarks.page import PAGE, machine, write_part
@@ -32,6 +32,8 @@ from winback.settings import PROJECT_ROOT, Settings
 RESULTS = PROJECT_ROOT / "var" / "bench" / "derive.jsonl"
 SIZES = (100_000, 1_000_000, 5_000_000)
 NEXT_DAY = AS_OF + timedelta(days=1)
+# Half of the usual limit: what needs more memory has to spill.
+LITTLE_MEMORY = "2GB"
 
 # A quarter of this machine's memory and more is what a server of its own would be given; commits are on disk.
 POSTGRES = {
@@ -128,36 +130,43 @@ def polars(bench: Bench) -> None:
 
 
 def postgres(bench: Bench) -> None:
-    """The same dbt models on a PostgreSQL server of its own, whose CPU time is counted too. Handing the raw tables over is told apart."""
+    """The same dbt models on a PostgreSQL server of its own, whose CPU time is counted too, and one more day with what came late to it.
+
+    Handing the raw tables over is told apart.
+    """
     bench.prepare()
     with cluster(durable=True, options=POSTGRES) as url:
         environment = {"WINBACK_TARGET": "postgres", "WINBACK_ENGINE_URL": f"{url}/postgres"}
         with psycopg.connect(environment["WINBACK_ENGINE_URL"]) as connection:
             server = int(connection.execute("select split_part(pg_read_file('postmaster.pid'), chr(10), 1)").fetchall()[0][0])
 
-        def counted(name: str) -> Measured:
+        def counted(name: str, as_of: datetime = AS_OF) -> Measured:
             before = cpu_of_server(server)
-            one = bench.run(name, environment=environment)
+            one = bench.run(name, as_of, environment)
             return replace(one, cpu=one.cpu + (cpu_of_server(server) or 0) - (before or 0))
 
         bench.measure("hand_over", "full", lambda: counted("hand_over"))
         bench.run("parse", environment=environment)
         bench.measure("postgres", "full", lambda: counted("models"))
+        bench.run("late", NEXT_DAY)
+        bench.measure("hand_over", "next", lambda: counted("hand_over", NEXT_DAY))
+        bench.measure("postgres", "next", lambda: counted("models", NEXT_DAY))
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """What is measured under a name, and up to which size unless asked for by name."""
+    """What is measured under a name, and up to which size unless asked for by name. `spills`: with little memory too."""
 
     measure: Callable[[Bench], None]
     most: int = max(SIZES)
+    spills: bool = False
 
 
 CONTENDERS = {
     "floor": Contender(floor),
-    "models": Contender(models),
+    "models": Contender(models, spills=True),
     "models_and_tests": Contender(models_and_tests),
-    "compared": Contender(compared),
+    "compared": Contender(compared, spills=True),
     # Beyond, pandas needs more memory than this benchmark's machine has, and PostgreSQL hours.
     "pandas": Contender(pandas, 1_000_000),
     "polars": Contender(polars, 1_000_000),
@@ -170,7 +179,7 @@ def _revision() -> str:
     return found.stdout.strip() or "unknown"
 
 
-def measure(size: int, names: list[str], runs: int, results: Path, *, clean: bool) -> None:
+def measure(size: int, names: list[str], runs: int, results: Path) -> None:
     """Run each contender `runs` times in turn, so that a busy machine slows all of them; a failure is kept and the next one tried."""
     settings = Settings(home=home_of(size))
     run(["benchmarks.generate", "--customers", str(size), "--once"])
@@ -209,8 +218,6 @@ def measure(size: int, names: list[str], runs: int, results: Path, *, clean: boo
                 continue
             except NoPostgres as missing:
                 print(f"PostgreSQL is left out: {missing}", flush=True)
-    if clean:
-        shutil.rmtree(settings.root)
 
 
 def this_machine() -> str:
@@ -223,17 +230,20 @@ def main() -> None:
     parser.add_argument("--size", type=int, action="append", help=f"customers; may be given several times (default: {SIZES})")
     parser.add_argument("--contender", choices=list(CONTENDERS), action="append", help="may be given several times (default: all)")
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--memory-limit", default=None, help="DuckDB's (default: the setting's)")
+    parser.add_argument("--memory-limit", default=None, help=f"DuckDB's (default: the setting's, then {LITTLE_MEMORY})")
     parser.add_argument("--clean", action="store_true", help="delete the generated data of each size once it is measured")
     parser.add_argument("--only-report", action="store_true", help="measure nothing, write the page from the results that are kept")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--report", type=Path, default=PAGE, help="page to write its part of (default: docs/performance.md)")
     asked = parser.parse_args()
-    if asked.memory_limit:
-        os.environ["WINBACK_MEMORY_LIMIT"] = asked.memory_limit
+    limits = [asked.memory_limit] if asked.memory_limit else [USUAL_LIMIT, LITTLE_MEMORY]
     for size in () if asked.only_report else asked.size or SIZES:
         names = asked.contender or [name for name, one in CONTENDERS.items() if size <= one.most]
-        measure(size, names, asked.runs, asked.results, clean=asked.clean)
+        for limit in limits:
+            os.environ["WINBACK_MEMORY_LIMIT"] = limit
+            measure(size, [name for name in names if limit == limits[0] or CONTENDERS[name].spills], asked.runs, asked.results)
+        if asked.clean:
+            shutil.rmtree(home_of(size))
     found = kept(asked.results, this_machine())
     (asked.report.parent / CHART).write_text(chart(found), encoding="utf-8")
     write_part(asked.report, "derive", report(found, this_machine()))

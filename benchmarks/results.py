@@ -34,7 +34,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Middle:
-    """Medians of several runs; `told` is of the run with the (lower) median time."""
+    """Medians of several runs of one revision; `told` is of the run with the (lower) median time."""
 
     runs: int
     wall: float
@@ -44,10 +44,12 @@ class Middle:
 
 
 class Results:
-    """Results of one machine, settings apart."""
+    """Results of one machine, settings apart. Of what was measured of several revisions, the last one's runs count."""
 
     def __init__(self, results: Iterable[Result]) -> None:
-        self.all = list(results)
+        known = list(results)
+        last = {_measured(one): one.revision for one in known}
+        self.all = [one for one in known if one.revision == last[_measured(one)]]
 
     def middle(self, contender: str, size: int, day: str = "full", *, memory_limit: str) -> Middle | None:
         """Medians of the runs that came to their end; None where there is none."""
@@ -63,9 +65,9 @@ class Results:
             good[(len(good) - 1) // 2].told,
         )
 
-    def failure(self, contender: str, size: int, *, memory_limit: str) -> str:
+    def failure(self, contender: str, size: int, day: str = "full", *, memory_limit: str) -> str:
         """What the last failed run said, if none came to its end."""
-        found = self._found(contender, size, "full", memory_limit)
+        found = self._found(contender, size, day, memory_limit)
         return "" if any(not one.failed for one in found) or not found else found[-1].failed
 
     def sizes(self) -> list[int]:
@@ -76,8 +78,11 @@ class Results:
         return list(dict.fromkeys(one.memory_limit for one in self.all))
 
     def _found(self, contender: str, size: int, day: str, memory_limit: str) -> Sequence[Result]:
-        wanted = (contender, size, day, memory_limit)
-        return [one for one in self.all if (one.contender, one.size, one.day, one.memory_limit) == wanted]
+        return [one for one in self.all if _measured(one) == (contender, size, day, memory_limit)]
+
+
+def _measured(one: Result) -> tuple[str, int, str, str]:
+    return one.contender, one.size, one.day, one.memory_limit
 
 
 def keep(path: Path, result: Result) -> None:

@@ -72,6 +72,21 @@ def test_results_are_kept_by_machine_and_told_as_medians(tmp_path: Path) -> None
     assert kept(tmp_path / "none.jsonl", "this one").all == []
 
 
+def test_of_several_revisions_the_last_one_counts() -> None:
+    older = Result(**{**_as_dictionary(_result("floor", MILLION, 50.0)), "revision": "0000000"})  # type: ignore[arg-type]
+
+    middle = Results([older, _result("floor", MILLION, 10.0), _result("floor", MILLION, 20.0)]).middle("floor", MILLION, memory_limit="4GB")
+
+    assert middle is not None
+    assert (middle.runs, middle.wall) == (2, 15.0)
+
+
+def test_a_next_day_that_failed_is_shown() -> None:
+    results = [_result("models", MILLION, 100), _result("models", MILLION, 0, day="next", failed="ended with 1\nOut of Memory Error: no")]
+
+    assert "| 1,000,000 | dbt, models | | Out of Memory Error: no |" in report(Results(results), "2 cores")
+
+
 def _as_dictionary(result: Result) -> dict[str, object]:
     return {name: getattr(result, name) for name in Result.__slots__}
 
@@ -88,6 +103,8 @@ MEASURED = Results(
         _result("pandas", MILLION, 240, peak=6_000),
         _result("polars", MILLION, 72),
         _result("postgres", MILLION, 1_000),
+        _result("models", MILLION, 90, day="next"),
+        _result("postgres", MILLION, 270, day="next"),
     ]
 )
 
@@ -104,6 +121,7 @@ def test_the_page_says_which_targets_were_met() -> None:
     assert rows["1 M customers: polars to dbt's models, time"].endswith("| 0.90 | yes |")
     assert rows["full build, 5 M customers, memory limit of 2GB: peak memory in GB"].endswith("| not measured | |")
     assert "| 5,000,000 | 256MB | | | | dbt build failed: Out of Memory Error: could not allocate |" in page
+    assert "| 1,000,000 | PostgreSQL, one more day | 1 | 270.0 s | 3.00 |" in page
     assert "at 5,000,000 customers" in page
 
 
