@@ -1,4 +1,7 @@
-"""Every mart of a small shop that has everything is the same on PostgreSQL as on DuckDB. The whole demo: `make test-engines`."""
+"""Every mart is the same on PostgreSQL as on DuckDB: of a small shop that has everything, and of one whose past changes.
+
+The whole demo: `make test-engines`.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from pydantic import SecretStr
 from tests.engines.building import derive_with
 from tests.engines.comparing import differences
 from tests.engines.histories import AS_OF, world_with_everything
+from tests.warehouse.changing_shop import START, ChangingShop
 from winback.engines.base import DERIVED_SCHEMAS
 from winback.scratch import program_draft_derived
 from winback.settings import Settings
@@ -55,3 +59,21 @@ def test_postgres_derives_what_duckdb_derives(postgres_url: str, tmp_path: Path)
         assert not connection.execute("select nspname from pg_namespace where starts_with(nspname, 'preview_')").fetchall()
     with open_warehouse(settings) as workbench:
         assert not workbench.execute("select 1 from duckdb_schemas() where starts_with(schema_name, 'preview_')").fetchall()
+
+
+def test_postgres_keeps_by_customer_what_duckdb_derives_anew(postgres_url: str, tmp_path: Path) -> None:
+    shop = ChangingShop(tmp_path, seed=20300108)
+    shop.past()
+    shop.land(START)
+    settings = shop.settings.model_copy(update={"target": "postgres", "engine_url": SecretStr(postgres_url)})
+    derive_with(settings, START)
+    as_ofs = [START + timedelta(days=day) for day in (1, 2, 3)]
+    for as_of in as_ofs:
+        shop.one_more_day(as_of)
+        shop.land(as_of)
+        workbench = derive_with(settings, as_of)
+    with psycopg.connect(postgres_url) as connection:
+        assert connection.execute("select is_whole, is_finished from intermediate.derived_through").fetchall() == [(False, True)]
+
+    anew = Settings(home=shutil.copytree(shop.settings.root, tmp_path / "anew"))
+    assert not differences(derive_with(anew, as_ofs[-1]), workbench)
