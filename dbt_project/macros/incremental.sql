@@ -43,11 +43,21 @@
     {% do persist_docs(target_relation, model) %}
     {{ adapter.commit() }}
     {{ run_hooks(post_hooks, inside_transaction=False) }}
+    {% if target.type == "duckdb" and holds_much_memory(target_relation) %}{% do run_query("force checkpoint") %}{% endif %}
     {{ return({"relations": [target_relation]}) }}
 {% endmacro %}
 
-{#- For models that need much memory, when they are built. For every 2,048 rows of which one was removed DuckDB holds 16 KB that it cannot spill,
-    until its next checkpoint; and of itself it makes none while another model is under way. -#}
+{#- Whether what DuckDB holds of rows that were removed from a table is more than a small part of its memory. For every 2,048 rows of which one was
+    removed it holds 8 bytes a row, which it cannot spill, until its next checkpoint; and of itself it makes none while another model is under way. -#}
+{% macro holds_much_memory(relation) %}
+    {%- set held = run_query(
+        "select estimated_size * 8 > parse_formatted_bytes(current_setting('memory_limit')) * " ~ var("share_of_memory_for_removed_rows")
+        ~ " from duckdb_tables() where schema_name = '" ~ relation.schema ~ "' and table_name = '" ~ relation.identifier ~ "'"
+    ) -%}
+    {{ return(held.rows | length > 0 and held.rows[0][0]) }}
+{% endmacro %}
+
+{#- For models that need all the memory there is, when they are built: what is held of rows that were removed, however little of each table. -#}
 {% macro free_memory_of_removed_rows() %}
     {%- if target.type == "duckdb" and flags.WHICH in ["build", "run"] and is_of_touched() -%}{%- do run_query("force checkpoint") -%}{%- endif -%}
 {% endmacro %}
