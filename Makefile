@@ -25,7 +25,7 @@ test: .venv/installed ## format, lint, types, SQL lint, unit, property and end-t
 test-engines: .venv/installed ## every mart equal on DuckDB, PostgreSQL and Spark, on the demo and Online Retail II (needs PostgreSQL, Java, pyspark)
 	@$(RUN) python -c "import pyspark, dbt.adapters.spark" 2>/dev/null || { echo "missing: pyspark and dbt-spark; $(UV) sync --frozen --extra spark --inexact"; exit 1; }
 	@command -v java >/dev/null || test -x "$$JAVA_HOME/bin/java" || { echo "missing: Java 17 or 21; apt-get install openjdk-17-jre-headless, or set JAVA_HOME"; exit 1; }
-	@$(RUN) pytest tests/engines/whole_data.py -n 0 -s -rs
+	@$(RUN) pytest tests/engines/whole_data.py -n 0 -s
 
 test-clouds: .venv/installed ## parse and compile the models with the adapters of Snowflake, BigQuery and Databricks, without a connection
 	@UV=$(UV) sh tests/engines/clouds.sh

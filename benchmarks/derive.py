@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psycopg
 
-from benchmarks.derive_page import CHART, USUAL_LIMIT, chart, report
+from benchmarks.derive_page import CHART, chart, report
 from benchmarks.generate import AS_OF, home_of
 from benchmarks.measuring import Failed, Measured, cpu_of_server, run
 from benchmarks.page import PAGE, machine, write_part
@@ -236,7 +236,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--report", type=Path, default=PAGE, help="page to write its part of (default: docs/performance.md)")
     asked = parser.parse_args()
-    limits = [asked.memory_limit] if asked.memory_limit else [USUAL_LIMIT, LITTLE_MEMORY]
+    limits = [asked.memory_limit] if asked.memory_limit else list(dict.fromkeys([Settings().memory_limit, LITTLE_MEMORY]))
     for size in () if asked.only_report else asked.size or SIZES:
         names = asked.contender or [name for name, one in CONTENDERS.items() if size <= one.most]
         for limit in limits:

@@ -10,4 +10,4 @@ run "lint" $UV run --no-sync ruff check .
 run "types" $UV run --no-sync mypy
 run "SQL lint" tests/sqllint/lint.sh
 run "Dagster definitions" tests/dagster_definitions.sh
-run "tests" $UV run --no-sync pytest -n "${WINBACK_TEST_WORKERS:-2}" --dist loadfile -rs
+run "tests" $UV run --no-sync pytest -n "${WINBACK_TEST_WORKERS:-2}" --dist loadfile

@@ -92,6 +92,11 @@ class Settings(BaseSettings):
         return self.root / "warehouse" / "winback.duckdb"
 
     @property
+    def spill(self) -> Path:
+        """Where DuckDB puts what does not fit into its memory."""
+        return self.root / "warehouse" / "spill"
+
+    @property
     def ledger(self) -> str:
         return self.ledger_url or f"sqlite:///{self.root / 'ledger.db'}"
 
@@ -267,7 +272,7 @@ class Settings(BaseSettings):
             "WINBACK_WAREHOUSE": str(self.warehouse),
             "WINBACK_THREADS": str(self.threads),
             "WINBACK_MEMORY_LIMIT": self.memory_limit,
-            "WINBACK_SPILL_DIRECTORY": str(self.root / "warehouse" / "spill"),
+            "WINBACK_SPILL_DIRECTORY": str(self.spill),
             "WINBACK_SCHEMA_PREFIX": schema_prefix,
             "WINBACK_DRAFTS": drafts,
             "DBT_PROFILES_DIR": str(self.dbt_project),

@@ -1,4 +1,4 @@
-"""The one way to open the warehouse from Python."""
+"""The one way to open the warehouse from Python, or one in memory that holds a part of it."""
 
 from __future__ import annotations
 
@@ -39,30 +39,40 @@ def open_warehouse(settings: Settings, *, read_only: bool = False) -> Iterator[d
                 f"to read figures meanwhile, open {settings.published}."
             ) from None
         raise
-    try:
-        with saying_what_room_is_needed(settings):
-            # Not in `config`: DuckDB 2.0 reads that before icu, which knows time zones, is loaded. `global` reaches cursors too.
-            connection.execute("set global TimeZone = 'UTC'")
-            yield connection
-    finally:
-        connection.close()
+    with _in_utc(connection, settings):
+        yield connection
 
 
 @contextmanager
-def saying_what_room_is_needed(settings: Settings) -> Iterator[None]:
-    """Name the setting where DuckDB ends for want of memory or disk within the block.
+def open_in_memory(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open an empty warehouse in memory, in UTC, within the same limits. The home needs no workbench.
 
     Raises
     ------
     BadConfig
-        In place of DuckDB's own error.
+        As `open_warehouse`.
     """
+    settings.spill.mkdir(parents=True, exist_ok=True)
+    connection = duckdb.connect(
+        config={"threads": settings.threads, "memory_limit": settings.memory_limit, "temp_directory": str(settings.spill)}
+    )
+    with _in_utc(connection, settings):
+        yield connection
+
+
+@contextmanager
+def _in_utc(connection: duckdb.DuckDBPyConnection, settings: Settings) -> Iterator[None]:
+    """Hold the connection for the block, close it, and name the setting where memory or disk was not enough."""
     try:
+        # Not in `config`: DuckDB 2.0 reads that before icu, which knows time zones, is loaded. `global` reaches cursors too.
+        connection.execute("set global TimeZone = 'UTC'")
         yield
     except (duckdb.OutOfMemoryException, duckdb.IOException) as problem:
         if said := more_room(str(problem), settings):
             raise BadConfig(said) from problem
         raise
+    finally:
+        connection.close()
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.newcomer import LAPSED, NEARLY, PEOPLE, RECENT, Shell, changed_project, private_in, write_data
+from tests.warehouse.building import was_whole
 from winback.settings import Settings
 from winback.warehouse import open_warehouse
 
@@ -41,13 +42,6 @@ def _ledger(home: Path, query: str) -> list[tuple[object, ...]]:
         return connection.execute(query).fetchall()
 
 
-def _is_whole(home: Path) -> bool:
-    """Whether the last derivation was of everything."""
-    with open_warehouse(Settings(home=home), read_only=True) as warehouse:
-        [(found,)] = warehouse.execute("select is_whole from intermediate.derived_through").fetchall()
-    return bool(found)
-
-
 def test_a_run_writes_to_the_lapsed_and_to_nobody_else(three_days: Shell) -> None:
     found = _ledger(three_days.home, "select customer_id, arm from enrolments where program = 'customer_lapsed'")
     arms = {str(customer): arm for customer, arm in found}
@@ -73,11 +67,11 @@ def test_a_full_refresh_derives_everything_and_sends_nothing_twice(three_days: S
     data = three_days.home.parent / "data"
     before = _sent(three_days.home), _ledger(three_days.home, "select * from messages")
     three_days("run", "--data", str(data), "--date", "2025-03-12")
-    was_whole = _is_whole(three_days.home)
+    without = was_whole(Settings(home=three_days.home))
 
     three_days("run", "--data", str(data), "--date", "2025-03-12", "--full-refresh")
 
-    assert (was_whole, _is_whole(three_days.home)) == (False, True)
+    assert (without, was_whole(Settings(home=three_days.home))) == (False, True)
     assert (_sent(three_days.home), _ledger(three_days.home, "select * from messages")) == before
 
 

@@ -17,6 +17,7 @@ import duckdb
 import pyarrow as pa
 
 from winback.settings import Settings
+from winback.warehouse import open_warehouse
 
 Rows: TypeAlias = pa.Table | Sequence[Mapping[str, Any]]
 
@@ -183,3 +184,11 @@ def build(
     """`load` and `derive` in one; return the path of the warehouse."""
     load(home, raw, programs=programs, ledger=ledger)
     return derive(home, as_of, select=select, command=command)
+
+
+def was_whole(settings: Settings) -> bool:
+    """Whether the last derivation, which came to its end, was of everything."""
+    with open_warehouse(settings, read_only=True) as warehouse:
+        [(is_whole, is_finished)] = warehouse.execute("select is_whole, is_finished from intermediate.derived_through").fetchall()
+    assert is_finished
+    return bool(is_whole)

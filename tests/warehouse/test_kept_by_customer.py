@@ -11,6 +11,7 @@ import duckdb
 import pytest
 
 from tests.end_to_end.pipeline import run_dbt
+from tests.warehouse.building import was_whole
 from tests.warehouse.changing_shop import CUSTOMERS, START, ChangingShop
 from winback.settings import Settings
 from winback.warehouse import open_warehouse
@@ -46,13 +47,6 @@ def _rows(warehouse: duckdb.DuckDBPyConnection, relation: str) -> list[tuple[Any
     return warehouse.execute(f"select {columns} from {relation} order by all").fetchall()
 
 
-def _is_whole(settings: Settings) -> bool:
-    with open_warehouse(settings) as warehouse:
-        [(is_whole, is_finished)] = warehouse.execute("select is_whole, is_finished from intermediate.derived_through").fetchall()
-    assert is_finished
-    return bool(is_whole)
-
-
 def _derived_whole(shop: ChangingShop, as_of: datetime, *arguments: str) -> dict[str, list[tuple[Any, ...]]]:
     """The same derived in a copy of the warehouse from nothing."""
     kept = shop.settings.warehouse.with_name("kept.duckdb")
@@ -62,7 +56,7 @@ def _derived_whole(shop: ChangingShop, as_of: datetime, *arguments: str) -> dict
             for schema in ("intermediate", "marts"):
                 warehouse.execute(f"drop schema if exists {schema} cascade")
         run_dbt(shop.settings, as_of, "build", *arguments)
-        assert _is_whole(shop.settings)
+        assert was_whole(shop.settings)
         return _derived(shop.settings, "intermediate", "marts")
     finally:
         kept.replace(shop.settings.warehouse)
@@ -74,7 +68,7 @@ def test_thirty_days_customer_by_customer_equal_everything_anew(tmp_path: Path) 
     shop.past()
     shop.land(START)
     run_dbt(shop.settings, START, "build", *MODELS)
-    assert _is_whole(shop.settings)
+    assert was_whole(shop.settings)
 
     touched = []
     for as_of in AS_OFS[1:]:
@@ -82,7 +76,7 @@ def test_thirty_days_customer_by_customer_equal_everything_anew(tmp_path: Path) 
         shop.land(as_of)
         last = as_of == AS_OFS[-1]
         run_dbt(shop.settings, as_of, "build", *(MODELS if last else KEPT))
-        assert not _is_whole(shop.settings)
+        assert not was_whole(shop.settings)
         touched.append(len(_derived(shop.settings, "intermediate")["intermediate.int_customers__touched"]))
         if last or as_of in WHOLE_DAYS:
             whole = _derived_whole(shop, as_of, *(MODELS if last else KEPT))
@@ -103,7 +97,7 @@ def test_what_is_not_surely_a_continuation_is_derived_anew(tmp_path: Path) -> No
 
     def build(as_of: datetime, *arguments: str) -> bool:
         run_dbt(shop.settings, as_of, "build", *arguments, *KEPT)
-        return _is_whole(shop.settings)
+        return was_whole(shop.settings)
 
     assert build(START)
     assert not build(START)

@@ -31,7 +31,7 @@ from winback.delivery.slices import AUDIENCE, CUSTOMER, Slice, number_of
 from winback.destinations import Destinations
 from winback.ledger import Ledger
 from winback.settings import Settings
-from winback.warehouse import saying_what_room_is_needed
+from winback.warehouse import open_in_memory
 
 WORTH_SHARING = CLAIMED_AT_ONCE
 """Items due. Fewer are sent sooner than another process starts."""
@@ -142,23 +142,13 @@ class HandOut:
     @contextmanager
     def opened(self, settings: Settings, number: int) -> Iterator[duckdb.DuckDBPyConnection]:
         """A warehouse in memory with what a dispatcher of slice `number` reads."""
-        spills_to = settings.warehouse.parent / "spill"
-        # The home of a sender has no workbench beside it.
-        spills_to.mkdir(parents=True, exist_ok=True)
-        connection = duckdb.connect(
-            config={"threads": settings.threads, "memory_limit": settings.memory_limit, "temp_directory": str(spills_to)}
-        )
-        try:
-            with saying_what_room_is_needed(settings):
-                connection.execute("set global TimeZone = 'UTC'")
-                for name in _HANDED:
-                    connection.execute(f"create schema if not exists {name.partition('.')[0]}")
-                    files = [str(file) for file in (self.folder / name).rglob("*.parquet") if file.parent.name in (name, f"part={number}")]
-                    # The last row of a table may be in both.
-                    connection.execute(f"create table {name} as select distinct * from read_parquet({files}, hive_partitioning = false)")
-                yield connection
-        finally:
-            connection.close()
+        with open_in_memory(settings) as connection:
+            for name in _HANDED:
+                connection.execute(f"create schema if not exists {name.partition('.')[0]}")
+                files = [str(file) for file in (self.folder / name).rglob("*.parquet") if file.parent.name in (name, f"part={number}")]
+                # The last row of a table may be in both.
+                connection.execute(f"create table {name} as select distinct * from read_parquet({files}, hive_partitioning = false)")
+            yield connection
 
 
 @contextmanager
