@@ -188,7 +188,7 @@ def build(
 
 def was_whole(settings: Settings) -> bool:
     """Whether the last derivation, which came to its end, was of everything."""
-    with open_warehouse(settings, read_only=True) as warehouse:
+    with open_warehouse(settings) as warehouse:
         [(is_whole, is_finished)] = warehouse.execute("select is_whole, is_finished from intermediate.derived_through").fetchall()
     assert is_finished
     return bool(is_whole)
