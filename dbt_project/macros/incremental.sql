@@ -1,8 +1,10 @@
-{#- Derived customer by customer. Tables of what customers did are kept from build to build, and a build replaces the rows of those customers of
-    whom something new is known: model config `{{ kept_by_customer() }}` and, where the model reads, `where {{ of_touched() }}`, or
-    `touched_rows(...)` in place of `ref` of another kept model.
+{#- Derived customer by customer: of those customers alone of whom something new is known since the last build. A model says so in its first line,
+    and filters what it reads by `where {{ of_touched() }}`, or reads `touched_rows(...)` in place of `ref` of another such model.
 
-    What the tables hold is always what a build of everything would give. The table `derived_through` says what they were derived from; where that
+    - `{{ kept_by_customer() }}`: a table of everybody, in which a build replaces the rows of those customers. For what others read whole.
+    - `{{ passed_on() }}`: a table of those customers alone, made anew by each build. For what only other models derived by customer read.
+
+    What kept tables hold is always what a build of everything would give. The table `derived_through` says what they were derived from; where that
     is not surely a beginning of what is there now, all is derived anew (`--full-refresh` does so too). Nothing is lost with it: it only saves time. -#}
 
 {% macro derived_through() %}
@@ -69,31 +71,21 @@
 
 {% macro alone(relation) %}{{ return(relation.incorporate(path={"identifier": relation.identifier ~ "__touched"}, type="table")) }}{% endmacro %}
 
-{#- What kept models read of these customers, where it is heavy to find or read more than once: `{{ taken_up() }}` and `where {{ of_touched() }}`.
-    A view of everything, and the rows of touched customers in a small table besides, as for a kept model. -#}
-{% macro taken_up() %}
-    {{- config(materialized="view" if target.type == "spark" else "taken_up") -}}
+{#- What other models derived by customer alone read: `{{ passed_on() }}` and, where the model reads, as in a kept one. It is a table of those
+    customers whom the build derives: of everybody in a whole build, where it may be a view (`whole="view"`) if that is cheap to read again. -#}
+{% macro passed_on(whole="table") %}
+    {{- config(materialized=whole if target.type == "spark" else "passed_on", whole=whole) -}}
 {% endmacro %}
 
-{% materialization taken_up, default %}
-    {%- set view = this.incorporate(type="view") -%}
-    {{ run_hooks(pre_hooks, inside_transaction=False) }}
-    {{ run_hooks(pre_hooks, inside_transaction=True) }}
-    {% call statement("main") -%}
-        drop view if exists {{ view }};
-        {{ get_create_view_as_sql(view, sql | replace(of_touched(), "true")) }};
-        {%- if is_of_touched() %}
-        drop table if exists {{ alone(view) }};
-        {{ get_create_table_as_sql(False, alone(view), sql) }};
-        {%- endif %}
-    {%- endcall %}
-    {% if is_of_touched() %}{% do gather_statistics(alone(view)) %}{% endif %}
-    {{ run_hooks(post_hooks, inside_transaction=True) }}
-    {% do persist_docs(view, model) %}
-    {{ adapter.commit() }}
-    {{ run_hooks(post_hooks, inside_transaction=False) }}
-    {{ return({"relations": [view]}) }}
+{% materialization passed_on, default %}
+    {{ return(materialization_view_default() if is_view_now() else materialization_table_default()) }}
 {% endmaterialization %}
+
+{% materialization passed_on, adapter="duckdb" %}
+    {{ return(replaced_in_place("view" if is_view_now() else "table")) }}
+{% endmaterialization %}
+
+{% macro is_view_now() %}{{ return(config.get("whole") == "view" and derived_since().is_whole) }}{% endmacro %}
 
 {#- Whether the model under way derives the rows of touched customers alone. Unit tests are of whole builds. -#}
 {% macro is_of_touched() %}
@@ -110,10 +102,14 @@
     {%- endif -%}
 {%- endmacro %}
 
-{#- In place of `ref` of a model kept by int_customers__touched: its rows of the customers that this build derives. -#}
+{#- In place of `ref` of a model derived by int_customers__touched: its rows of the customers that this build derives. -#}
 {% macro touched_rows(name) %}
     {%- set relation = ref(name) -%}
-    {{ return(alone(relation) if is_of_touched() else relation) }}
+    {{ return(alone(relation) if is_of_touched() and is_kept(name) else relation) }}
+{% endmacro %}
+
+{% macro is_kept(name) %}
+    {{ return(graph.nodes["model." ~ project_name ~ "." ~ name].config.materialized == "kept") }}
 {% endmacro %}
 
 {#- What the build under way starts from: a row of `derived_through` with the day of the last as_of as a timestamp (dates reckon in whole days, so
@@ -179,8 +175,9 @@
             {%- set since = rows[0] if rows | length == 1 else none -%}
         {%- endif -%}
         {%- set is_whole = true -%}
-        {#- Who asks for some of the models gets them whole: the others' small tables are of another build. -#}
-        {%- if kept_models() | reject("in", selected_resources) | list | length == 0 and since is not none and env_var("WINBACK_DBT_FINGERPRINT", "") and since["project"] == project and not flags.FULL_REFRESH -%}
+        {#- Who asks for some of the models gets them whole: what the others hold of touched customers is of another build. -#}
+        {%- do require_what_is_passed_on() -%}
+        {%- if models_by_customer() | reject("in", selected_resources) | list | length == 0 and since is not none and env_var("WINBACK_DBT_FINGERPRINT", "") and since["project"] == project and not flags.FULL_REFRESH -%}
             {%- set as_of_now = modules.datetime.datetime.fromisoformat(env_var("WINBACK_AS_OF")) -%}
             {%- set then = run_query(source_marks(since["position"], since["delivery_seq"], since["message_seq"])).rows[0] -%}
             {%- set everybody = run_query(
@@ -188,7 +185,7 @@
             ).rows[0][0] -%}
             {%- set is_whole = (
                 everybody > 0
-                or not all_are_there(kept_relations())
+                or not all_are_there(relations_by_customer())
                 or as_of_now < since["as_of"]
                 or (as_of_now - since["as_of"]).days > var("kept_rows_up_to_days")
                 or then["landed_fingerprint"] != since["landed_fingerprint"]
@@ -198,7 +195,7 @@
         {%- set text = type_text() %}
         begin;
         create schema if not exists {{ through.schema }};
-        {%- if is_whole %}{% for relation in kept_relations() %}
+        {%- if is_whole %}{% for relation in relations_by_customer() %}
         drop table if exists {{ alone(relation) }};
         {%- endfor %}{% endif %}
         drop table if exists {{ through }};
@@ -221,11 +218,24 @@
     {%- endif -%}
 {% endmacro %}
 
+{#- A model of which this command builds some readers, but not the model itself, would pass on whom an earlier build derived. -#}
+{% macro require_what_is_passed_on() %}
+    {%- for unique_id in models_by_customer() if unique_id in selected_resources -%}
+        {%- for parent in graph.nodes[unique_id].depends_on.nodes
+            if parent not in selected_resources and parent in graph.nodes and graph.nodes[parent].config.materialized == "passed_on" -%}
+            {%- do exceptions.raise_compiler_error(
+                graph.nodes[unique_id].name ~ " reads " ~ graph.nodes[parent].name ~ ", which holds only the customers that the last build derived, "
+                ~ "and this command does not build that. Nothing was built. Select it too: --select +" ~ graph.nodes[unique_id].name
+            ) -%}
+        {%- endfor -%}
+    {%- endfor -%}
+{% endmacro %}
+
 {#- After the last model: the tables are whole if every one of them was built. -#}
 {% macro end_derivation() %}
     {%- if keeps_rows() -%}
         {%- set built = results | selectattr("status", "equalto", "success") | map(attribute="node.unique_id") | list -%}
-        {%- if kept_models() | reject("in", built) | list | length == 0 -%}
+        {%- if models_by_customer() | reject("in", built) | list | length == 0 -%}
             begin;
             update {{ derived_through() }} set is_finished = true where true;
             commit;
@@ -233,13 +243,13 @@
     {%- endif -%}
 {% endmacro %}
 
-{% macro kept_models() %}
-    {{ return(graph.nodes.values() | selectattr("config.materialized", "in", ["kept", "taken_up"]) | map(attribute="unique_id") | list) }}
+{% macro models_by_customer() %}
+    {{ return(graph.nodes.values() | selectattr("config.materialized", "in", ["kept", "passed_on"]) | map(attribute="unique_id") | list) }}
 {% endmacro %}
 
-{% macro kept_relations() %}
+{% macro relations_by_customer() %}
     {%- set relations = [] -%}
-    {%- for unique_id in kept_models() -%}
+    {%- for unique_id in models_by_customer() -%}
         {%- set node = graph.nodes[unique_id] -%}
         {%- do relations.append(api.Relation.create(database=node.database, schema=node.schema, identifier=node.alias)) -%}
     {%- endfor -%}
@@ -255,5 +265,5 @@
 
 {#- Whether this command builds any of the tables. -#}
 {% macro keeps_rows() %}
-    {{ return(execute and target.type != "spark" and flags.INTROSPECT is not false and kept_models() | select("in", selected_resources) | list | length > 0) }}
+    {{ return(execute and target.type != "spark" and flags.INTROSPECT is not false and models_by_customer() | select("in", selected_resources) | list | length > 0) }}
 {% endmacro %}

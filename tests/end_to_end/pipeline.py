@@ -194,7 +194,7 @@ class Pipeline:
 
     def _ran(self, node: Any, as_of: datetime) -> _Statement:
         path = Path(self.settings.dbt_environment(as_of)["DBT_TARGET_PATH"]) / "run" / "winback" / node.original_file_path
-        kind = "view" if node.config.materialized in ("view", "taken_up") else "table"
+        kind = "view" if "view" in (node.config.materialized, node.config.get("whole")) else "table"
         before = f"create schema if not exists {node.schema}; drop {kind} if exists {node.relation_name};"
         sql = path.read_text(encoding="utf-8").replace(f"{node.name}__dbt_tmp", node.name)
         return _Statement(node.name, node.original_file_path, before, sql, as_of)

@@ -57,6 +57,19 @@ def test_every_model_is_an_asset_that_says_what_it_is(definitions: dg.Definition
     assert [name for name, spec in specs.items() if not spec.group_name or not spec.description] == []
 
 
+def test_what_holds_touched_customers_alone_is_read_by_models_of_them_alone(models: dict[str, dict[str, Any]]) -> None:
+    kinds = {node["unique_id"]: node["config"]["materialized"] for node in models.values()}
+    readers = {
+        (parent, node["name"]): kinds[node["unique_id"]]
+        for node in models.values()
+        for parent in node["depends_on"]["nodes"]
+        if kinds.get(parent) == "passed_on"
+    }
+
+    assert readers
+    assert {edge: kind for edge, kind in readers.items() if kind not in ("kept", "passed_on")} == {}
+
+
 def test_jobs_run_when_they_should(definitions: dg.Definitions) -> None:
     repository = definitions.get_repository_def()
 
@@ -117,7 +130,7 @@ def test_a_day_leaves_the_row_count_of_every_table_and_mart(
 
     assert result.success
     counts = {name: materialized.get(name, {}).get("dagster/row_count") for name in models}
-    stored = {name for name, node in models.items() if node["config"]["materialized"] not in ("view", "taken_up")}
+    stored = {name for name, node in models.items() if node["config"]["materialized"] not in ("view", "passed_on")}
     marts = {name for name, node in models.items() if node["fqn"][1] == "marts"}
     assert {name for name in models if counts[name] is not None} == stored | marts
     assert counts["customers"] == len(PEOPLE)

@@ -1,4 +1,4 @@
-{{ kept_by_customer() }}
+{{ passed_on() }}
 
 with active_days as (
     select customer_id, first_on, last_on from {{ touched_rows('int_engagement__periods') }}

@@ -1,4 +1,4 @@
-{{ taken_up() }}
+{{ passed_on(whole='view') }}
 
 with known as (
     select * from {{ ref('stg_shop__customers') }}

@@ -1,4 +1,4 @@
-{{ kept_by_customer() }}
+{{ passed_on() }}
 
 with changed as (
     select

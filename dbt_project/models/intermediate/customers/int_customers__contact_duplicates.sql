@@ -1,11 +1,11 @@
 with contacts as (
-    select customer_id, email, phone, created_at from {{ ref('int_customers__profiled') }}
+    select customer_id, email, phone, created_at, active_to from {{ ref('int_customers__profiled') }}
 ),
 
 addresses as (
-    select 1 as address_kind, email as address, customer_id, created_at from contacts where email is not null
+    select 1 as address_kind, email as address, customer_id, created_at, active_to from contacts where email is not null
     union all
-    select 2 as address_kind, phone as address, customer_id, created_at from contacts where phone is not null
+    select 2 as address_kind, phone as address, customer_id, created_at, active_to from contacts where phone is not null
 ),
 
 shared_addresses as (
@@ -21,12 +21,10 @@ sharing as (
         addresses.address,
         addresses.customer_id,
         addresses.created_at,
-        stretches.active_to
+        addresses.active_to
     from addresses
     inner join shared_addresses
         on addresses.address_kind = shared_addresses.address_kind and addresses.address = shared_addresses.address
-    left join {{ ref('int_customers__active_stretches') }} as stretches
-        on addresses.customer_id = stretches.customer_id and stretches.next_active_from is null
 ),
 
 compared as (

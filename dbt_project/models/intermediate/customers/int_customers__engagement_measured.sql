@@ -1,4 +1,4 @@
-{{ kept_by_customer() }}
+{{ passed_on() }}
 
 select
     customer_id,

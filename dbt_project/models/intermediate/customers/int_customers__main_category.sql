@@ -1,8 +1,8 @@
-{{ kept_by_customer() }}
+{{ passed_on() }}
 
 with purchases as (
     select order_id, customer_id, ordered_at
-    from {{ touched_rows('int_orders__purchases') }}
+    from {{ touched_rows('int_orders__purchases_gathered') }}
 ),
 
 -- An order with several products of a category is one order of it.

@@ -1,5 +1,5 @@
 {%- set channels = ["email", "sms", "push"] -%}
-{{ kept_by_customer() }}
+{{ passed_on() }}
 
 -- Named where they are read, not once above: an engine that computes a shared part once would copy all events for it.
 with refusals as (

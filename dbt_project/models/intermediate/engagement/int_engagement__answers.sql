@@ -1,4 +1,4 @@
-{{ taken_up() }}
+{{ passed_on(whole='view') }}
 
 select
     customer_id,

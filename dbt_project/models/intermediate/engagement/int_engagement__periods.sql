@@ -1,6 +1,6 @@
 {#- A period is as wide as the first tier: a gap that ends the tier can then never lie within one period, so first and last day are enough. -#}
 {%- set width = var("tier_at_risk_from_days") -%}
-{{ kept_by_customer() }}
+{{ passed_on() }}
 
 with events as (
     select

@@ -8,7 +8,7 @@ with order_days as (
         max(ordered_at) as last_ordered_at,
         cast(count(*) as integer) as order_count,
         cast(sum(net_value) as {{ type_money() }}) as net_value
-    from {{ touched_rows('int_orders__purchases') }}
+    from {{ touched_rows('int_orders__purchases_gathered') }}
     group by customer_id, ordered_on
 )
 

@@ -1,4 +1,4 @@
-{{ kept_by_customer() }}
+{{ config(materialized='view') }}
 
 with orders as (
     select * from {{ ref('stg_shop__orders') }}
@@ -23,7 +23,6 @@ from orders
 left join currency_rates on orders.currency = currency_rates.currency
 where
     orders.customer_id is not null
-    and {{ of_touched('orders.customer_id') }}
     -- A free order is a purchase; an order whose whole price was given back is none.
     and (orders.status is null or orders.status not in ('{{ var("statuses_of_no_purchase") | join("', '") }}')) -- noqa: LT05
     and not (orders.refunded > 0 and orders.refunded >= orders.total)

@@ -1,7 +1,7 @@
 {#- The calendar begins with the first purchase and reaches past as_of, for what is due next. -#}
 with bounds as (
     select coalesce(min(first_ordered_on), {{ as_of_date() }}) as first_date
-    from {{ ref('int_customers__rhythm_measured') }}
+    from {{ ref('int_customers__profiled') }}
 ),
 
 lengths as (

@@ -27,7 +27,8 @@ pauses as (
         cast(null as date) as ended_on,
         cast(null as integer) as gap_days,
         count(*) as customers
-    from {{ ref('int_customers__rhythm_measured') }}
+    from {{ ref('int_customers__profiled') }}
+    where last_ordered_on is not null
     group by last_ordered_on
 ),
 
@@ -82,7 +83,7 @@ returned_often as (
 
 bounds as (
     select min(first_ordered_on) as first_ordered_on
-    from {{ ref('int_customers__rhythm_measured') }}
+    from {{ ref('int_customers__profiled') }}
 ),
 
 months as (
