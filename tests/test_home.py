@@ -38,6 +38,24 @@ def test_a_home_that_is_prepared_again_keeps_what_people_edited(tmp_path: Path) 
     assert (tmp_path / "dagster" / "dagster.yaml").read_text() == "telemetry: {enabled: false}\n"
 
 
+def test_a_clock_that_a_person_set_outlives_the_next_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WINBACK_CLOCK", raising=False)
+    prepare_home(tmp_path, data=tmp_path / "data", clock="simulated")
+    (tmp_path / "winback.yml").write_text(f"data: {tmp_path / 'data'}\nclock: real  # live since March\n")
+    prepare_home(tmp_path, data=tmp_path / "data", clock="simulated")
+    assert load_settings(tmp_path).clock == "real"
+
+
+def test_a_file_of_which_nothing_changes_stays_as_it_is(tmp_path: Path) -> None:
+    written = f"# ask Ada before changing this\ndata: {tmp_path / 'data'}\nthreads: 4\nmapping: shopify\n"
+    (tmp_path / "winback.yml").write_text(written)
+    prepare_home(tmp_path, data=tmp_path / "data", mapping="shopify")
+    assert (tmp_path / "winback.yml").read_text() == written
+    prepare_home(tmp_path, mapping="standard")
+    assert (load_settings(tmp_path).mapping, load_settings(tmp_path).threads) == ("standard", 4)
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["winback.yml"]
+
+
 def test_an_unknown_or_wrong_setting_is_named_with_what_is_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "winback.yml").write_text("clok: real\n")
     with pytest.raises(BadConfig, match=r"winback\.yml: unknown setting 'clok'; allowed: .*clock"):

@@ -42,7 +42,8 @@ def home_for_data(data: Path) -> Path:
 def prepare_home(home: Path, **remembered: Any) -> None:
     """Make the folder with its settings file and Dagster's, where they are missing.
 
-    `remembered` are settings that belong to this home from its first run on: `data`, `mapping`, `clock`.
+    `remembered` are settings that belong to this home from its first run on: `data`, `mapping`, `clock`. A clock that the file has stays:
+    a person may have set it. A file of which nothing changes is left as it is, comments too.
 
     Raises
     ------
@@ -52,6 +53,7 @@ def prepare_home(home: Path, **remembered: Any) -> None:
     home.mkdir(parents=True, exist_ok=True)
     settings_file = home / "winback.yml"
     values = {key: str(value) for key, value in remembered.items() if value is not None}
+    known: dict[str, Any] = {}
     if settings_file.exists():
         known = yaml.safe_load(settings_file.read_text(encoding="utf-8")) or {}
         if "data" in values and known.get("data", values["data"]) != values["data"]:
@@ -59,11 +61,14 @@ def prepare_home(home: Path, **remembered: Any) -> None:
                 f"{settings_file}: data: this home was made from {known['data']}, now asked for {values['data']}. "
                 "Customers of two data sets must not share a ledger: set WINBACK_HOME to another folder."
             )
-        values = known | values
-    settings_file.write_text(
-        "# What this home was made from. WINBACK_* environment variables go before it.\n" + yaml.safe_dump(values, sort_keys=True),
-        encoding="utf-8",
-    )
+        values = known | values | {key: known[key] for key in ("clock",) if key in known}
+    if values != known or not settings_file.exists():
+        temporary = settings_file.with_name(f".winback.yml-{os.getpid()}")
+        temporary.write_text(
+            "# What this home was made from. WINBACK_* environment variables go before it.\n" + yaml.safe_dump(values, sort_keys=True),
+            encoding="utf-8",
+        )
+        temporary.replace(settings_file)
     dagster_home = home / "dagster"
     dagster_home.mkdir(exist_ok=True)
     if not (dagster_home / "dagster.yaml").exists():
