@@ -1,4 +1,4 @@
-"""`winback run`: one day or several, from files to outbox, marts and report."""
+"""`winback run`: one day or several, from files to messages, marts and report. A channel that is live sends for real."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DEMO_DAYS = 15
 def run(
     demo: Annotated[bool, typer.Option("--demo", help="Run on the real basket data of 2,469 households, with invented contacts.")] = False,
     data: Annotated[Path | None, typer.Option(help="Run on your own files in this folder.", exists=True, file_okay=False)] = None,
-    mapping: Annotated[str | None, typer.Option(help="How your columns are called: a name in sources/ or a file.")] = None,
+    mapping: Annotated[str | None, typer.Option(help="Column mapping: a name from sources/, or the path of a .yml file.")] = None,
     first: Annotated[
         datetime | None,
         typer.Option("--date", formats=["%Y-%m-%d"], help="First day to run; default: the last day with orders, at the latest yesterday."),
@@ -35,7 +35,10 @@ def run(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Run the day: land, check, derive, plan, apply, send to the outbox, publish, report."""
+    """Run the day: land, check, derive, plan, apply, send, publish, report.
+
+    Homes that --demo and --data make write everything to the outbox. On the real clock, channels that are live in destinations.yml send.
+    """
     from rich.console import Console
 
     from winback.engines import open_engine
@@ -67,6 +70,7 @@ def run(
     start = first.date() if first else (DEMO_FIRST_DAY if demo else _last_day_with_orders(settings, console))
     count = days or (DEMO_DAYS if demo else 1)
 
+    console.print(where_it_goes(settings), markup=False, highlight=False)
     command = [sys.executable, "-m", "dagster_project.days", start.isoformat(), str(count), *(["--full-refresh"] if full_refresh else [])]
     finished = subprocess.run(command, env=os.environ | settings.dagster_environment(), cwd=PROJECT_ROOT, check=False)
     if finished.returncode != 0:
@@ -81,6 +85,17 @@ def run(
         sys.stdout.write(json.dumps(told.as_dict(), indent=2, default=str) + "\n")
     else:
         Console().print(told.renderable())
+
+
+def where_it_goes(settings: Settings) -> str:
+    """One line for people: what leaves the building, and through which destination."""
+    from winback.destinations import PLATFORMS, routes
+
+    outbox = {"outbox", *(f"outbox_{platform}" for platform in PLATFORMS)}
+    lanes = routes(settings)
+    live = [f"{lane} ({name})" for lane, name in lanes.items() if name not in outbox]
+    rest = " The rest goes to the outbox." if len(live) < len(lanes) else ""
+    return f"Live: {', '.join(live)}.{rest}" if live else "Everything goes to the outbox."
 
 
 def _make_demo_data(folder: Path, console: Console) -> None:
