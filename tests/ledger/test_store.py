@@ -117,6 +117,15 @@ def test_an_address_that_cannot_be_used_is_explained(address: str) -> None:
         open_ledger_at(address)
 
 
+@pytest.mark.parametrize("address", ["sqlite:///ledger.db", "sqlite:///var/ledger.db"])
+def test_a_file_that_depends_on_the_current_folder_is_refused(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second ledger from a second folder would send everything once more."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadConfig, match=r"WINBACK_LEDGER_URL.*ledger\.db.*sqlite:////srv/winback/ledger\.db"):
+        open_ledger_at(address)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_password_is_not_shown_when_the_server_is_not_there() -> None:
     with pytest.raises(BadConfig) as caught:
         open_ledger_at("postgresql://user:sesame@127.0.0.1:1/winback")

@@ -25,6 +25,8 @@ from winback.settings import Settings
 
 BUSY_SECONDS = 30
 _CHUNK = 5_000
+_SQLITE_EXAMPLE = "sqlite:////srv/winback/ledger.db"
+_ALLOWED = f"{_SQLITE_EXAMPLE} or postgresql://user@host/database"
 _MIGRATION_LOCK = 7_303_001
 _AUDIT_LOCK = 7_303_002
 
@@ -253,20 +255,18 @@ def open_ledger(settings: Settings) -> Ledger:
 
 
 def open_ledger_at(address: str) -> Ledger:
-    """`open_ledger` for a SQLAlchemy URL: `sqlite:///path` or `postgresql://user@host/database`."""
+    """`open_ledger` for a SQLAlchemy URL: `sqlite:///` and an absolute path, or `postgresql://user@host/database`."""
     try:
         url = make_url(address)
     except ArgumentError:
-        raise BadConfig(
-            "WINBACK_LEDGER_URL is not a database URL. Allowed: sqlite:///path/to/ledger.db or postgresql://user@host/database."
-        ) from None
+        raise BadConfig(f"WINBACK_LEDGER_URL is not a database URL. Allowed: {_ALLOWED}.") from None
     backend = url.get_backend_name()
     if backend == "sqlite":
         engine = _sqlite_engine(url)
     elif backend in ("postgresql", "postgres"):
         engine = sa.create_engine(url.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
     else:
-        raise BadConfig(f"WINBACK_LEDGER_URL names {backend!r}. Allowed: sqlite:///path/to/ledger.db or postgresql://user@host/database.")
+        raise BadConfig(f"WINBACK_LEDGER_URL names {backend!r}. Allowed: {_ALLOWED}.")
     try:
         if _version(engine) != tables.SCHEMA_VERSION:
             _migrate(engine)
@@ -285,7 +285,12 @@ def open_ledger_at(address: str) -> Ledger:
 
 def _sqlite_engine(url: URL) -> Engine:
     if not url.database or url.database == ":memory:":
-        raise BadConfig("WINBACK_LEDGER_URL names no file. The ledger is the only state: give sqlite:///path/to/ledger.db.")
+        raise BadConfig(f"WINBACK_LEDGER_URL names no file. The ledger is the only state: give one, as in {_SQLITE_EXAMPLE}.")
+    if not Path(url.database).is_absolute():
+        raise BadConfig(
+            f"WINBACK_LEDGER_URL names the relative path {url.database}, which is another file in every folder. "
+            f"Give the absolute path, with four slashes, as in {_SQLITE_EXAMPLE}."
+        )
     Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS})
 
