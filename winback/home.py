@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from winback.errors import BadConfig
-from winback.settings import PROJECT_ROOT, load_settings
+from winback.settings import PROJECT_ROOT, load_settings, read_remembered
 
 _DAGSTER_YAML = """\
 # Written by winback when the home was made; edit it freely.
@@ -48,20 +48,18 @@ def prepare_home(home: Path, **remembered: Any) -> None:
     Raises
     ------
     BadConfig
-        The home was made from another data folder.
+        The home was made from another data folder, or its file is wrong (`read_remembered`).
     """
     home.mkdir(parents=True, exist_ok=True)
     settings_file = home / "winback.yml"
     values = {key: str(value) for key, value in remembered.items() if value is not None}
-    known: dict[str, Any] = {}
-    if settings_file.exists():
-        known = yaml.safe_load(settings_file.read_text(encoding="utf-8")) or {}
-        if "data" in values and known.get("data", values["data"]) != values["data"]:
-            raise BadConfig(
-                f"{settings_file}: data: this home was made from {known['data']}, now asked for {values['data']}. "
-                "Customers of two data sets must not share a ledger: set WINBACK_HOME to another folder."
-            )
-        values = known | values | {key: known[key] for key in ("clock",) if key in known}
+    known = read_remembered(settings_file)
+    if "data" in values and known.get("data", values["data"]) != values["data"]:
+        raise BadConfig(
+            f"{settings_file}: data: this home was made from {known['data']}, now asked for {values['data']}. "
+            "Customers of two data sets must not share a ledger: set WINBACK_HOME to another folder."
+        )
+    values = known | values | {key: known[key] for key in ("clock",) if key in known}
     if values != known or not settings_file.exists():
         temporary = settings_file.with_name(f".winback.yml-{os.getpid()}")
         temporary.write_text(

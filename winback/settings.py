@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import os
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import yaml
-from pydantic import ByteSize, Field, SecretStr, TypeAdapter, ValidationError
+from pydantic import ByteSize, Field, SecretStr, TypeAdapter, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from winback.errors import BadConfig
@@ -21,6 +24,9 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 LISTEN_PORT = 3001
 """Where `winback listen` listens on this machine unless told otherwise."""
+
+_BESIDE = ("WINBACK_LINK_KEYS", "WINBACK_ALERT_WEBHOOK", "WINBACK_ALERT_EMAIL_TO", "WINBACK_ALERT_SMTP_URL")
+"""Variables for people that are no settings (docs/settings.md)."""
 
 
 class Settings(BaseSettings):
@@ -41,6 +47,7 @@ class Settings(BaseSettings):
     public_url: str | None = Field(
         None,
         pattern=r"^https?://[A-Za-z0-9.\[\]:_-]+(/[A-Za-z0-9._~/-]*)?$",
+        examples=["https://mail.example.com"],
         description="Address at which people and providers reach `winback listen`, e.g. `https://mail.example.com`; messages link there",
     )
     clock: Literal["real", "simulated"] = Field(
@@ -79,13 +86,27 @@ class Settings(BaseSettings):
     )
     threads: int = Field(2, ge=1, description="Threads that dbt and DuckDB use")
     memory_limit: str = Field(
-        "4GB", pattern=r"(?i)^\d+(\.\d+)? ?[KMGT]i?B$", description="Memory that DuckDB may use before it spills to disk"
+        "4GB",
+        pattern=r"(?i)^\d+(\.\d+)? ?[KMGT]i?B$",
+        examples=["4GB"],
+        description="Memory that DuckDB may use before it spills to disk",
     )
+
+    @field_validator("project", "home", "data", "engine_storage", "dispatch_storage")
+    @classmethod
+    def _in_the_checkout(cls, path: Path | None) -> Path | None:
+        """Schedules, commands and helpers stand in folders of their own: a relative path may not depend on them."""
+        return None if path is None else PROJECT_ROOT / path
+
+    @field_validator("mapping")
+    @classmethod
+    def _mapping_in_the_checkout(cls, mapping: str) -> str:
+        return str(PROJECT_ROOT / mapping) if is_path_of_mapping(mapping) else mapping
 
     @cached_property
     def root(self) -> Path:
-        """The home, absolute, links resolved. A relative one lies in the checkout, also for programs of another folder."""
-        return (PROJECT_ROOT / self.home).resolve()
+        """The home, links resolved."""
+        return self.home.resolve()
 
     @property
     def warehouse(self) -> Path:
@@ -285,6 +306,39 @@ class Settings(BaseSettings):
         }
 
 
+def is_path_of_mapping(mapping: str) -> bool:
+    """Whether a mapping is given as the path of a file, not as a name in `sources/`."""
+    return mapping.endswith((".yml", ".yaml"))
+
+
+def read_remembered(file: Path) -> dict[str, Any]:
+    """What `winback.yml` of a home says; nothing where it is missing.
+
+    Raises
+    ------
+    BadConfig
+        It is no YAML of known settings, or holds a secret. The message does not show the secret.
+    """
+    if not file.is_file():
+        return {}
+    try:
+        remembered = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as problem:
+        mark = getattr(problem, "problem_mark", None)
+        place = f"{file}:{mark.line + 1}" if mark else str(file)
+        raise BadConfig(f"{place}: this is no YAML in UTF-8; allowed are lines such as `clock: real`") from None
+    if remembered is None:
+        return {}
+    if not isinstance(remembered, dict):
+        raise BadConfig(f"{file}: this holds no settings; allowed are lines such as `clock: real`")
+    for name, value in remembered.items():
+        if name not in Settings.model_fields:
+            raise BadConfig(f"{file}: unknown setting {name!r}; allowed: {', '.join(sorted(Settings.model_fields))}")
+        if SecretStr in get_args(Settings.model_fields[name].annotation) or re.search(r"://[^/@]*:[^/@]*@", str(value)):
+            raise BadConfig(f"{file}: {name}: secrets come from the environment only; delete the line and set WINBACK_{name.upper()}")
+    return remembered
+
+
 def load_settings(home: Path | None = None) -> Settings:
     """Read the environment, then `winback.yml` of the home, then the defaults.
 
@@ -293,21 +347,35 @@ def load_settings(home: Path | None = None) -> Settings:
     BadConfig
         Names each setting, what was found and what is allowed.
     """
-    where = home or Path(os.environ.get("WINBACK_HOME") or Settings.model_fields["home"].default)
-    remembered_in = (where if where.is_absolute() else PROJECT_ROOT / where) / "winback.yml"
+    _refuse_misspelt(os.environ)
+    where = PROJECT_ROOT / (home or os.environ.get("WINBACK_HOME") or Settings.model_fields["home"].default)
+    remembered_in = where / "winback.yml"
     values: dict[str, Any] = {"home": where}
-    if remembered_in.is_file():
-        remembered = yaml.safe_load(remembered_in.read_text(encoding="utf-8")) or {}
-        unknown = sorted(set(remembered) - set(Settings.model_fields))
-        if unknown:
-            raise BadConfig(f"{remembered_in}: unknown setting {unknown[0]!r}; allowed: {', '.join(sorted(Settings.model_fields))}")
-        values |= {key: value for key, value in remembered.items() if f"WINBACK_{key.upper()}" not in os.environ}
+    remembered = read_remembered(remembered_in)
+    values |= {key: value for key, value in remembered.items() if f"WINBACK_{key.upper()}" not in os.environ}
     try:
         return Settings(**values)
     except ValidationError as problem:
         lines = [
-            f"{'.'.join(str(part) for part in error['loc'])}: found {error['input']!r}; {error['msg']} "
+            f"{'.'.join(str(part) for part in error['loc'])}: {_found_and_allowed(error)} "
             f"(set it as WINBACK_{str(error['loc'][0]).upper()} or in {remembered_in})"
             for error in problem.errors()
         ]
         raise BadConfig("Settings are wrong:\n  " + "\n  ".join(lines)) from None
+
+
+def _found_and_allowed(error: ErrorDetails) -> str:
+    found = "something that may hold a password (not shown)" if "@" in str(error["input"]) else repr(error["input"])
+    examples = Settings.model_fields[str(error["loc"][0])].examples
+    return f"found {found}; " + (f"allowed is a form such as {examples[0]}" if examples else error["msg"])
+
+
+def _refuse_misspelt(environment: Iterable[str]) -> None:
+    """A misspelt variable would be ignored in silence. Other programs have variables of this prefix too: only a near miss is refused."""
+    known = [*(f"WINBACK_{name.upper()}" for name in Settings.model_fields), *_BESIDE]
+    for name in sorted(environment):
+        if name.startswith("WINBACK_") and name not in known:
+            # Without the prefix, which would make everything alike. WINBACK_ENGINE_USER, which is for dbt, is 0.86 like WINBACK_ENGINE_URL.
+            near = difflib.get_close_matches(name.removeprefix("WINBACK_"), [one.removeprefix("WINBACK_") for one in known], 1, 0.87)
+            if near:
+                raise BadConfig(f"{name}: there is no such setting, so it would be ignored; did you mean WINBACK_{near[0]}?")

@@ -44,12 +44,15 @@ def run(
     from winback.engines import open_engine
     from winback.errors import BadConfig, WinbackError
     from winback.home import home_for_data, make_current, prepare_home
-    from winback.settings import PROJECT_ROOT, load_settings
+    from winback.settings import PROJECT_ROOT, is_path_of_mapping, load_settings
     from winback.warehouse import ended_by_the_system
 
     console = Console(stderr=True)
     if demo and data:
         raise BadConfig("--demo and --data: choose one of the two.")
+    if mapping and is_path_of_mapping(mapping):
+        # What is typed is meant from here; what a home remembers has to hold everywhere.
+        mapping = str(Path(mapping).resolve())
     explicit = os.environ.get("WINBACK_HOME")
     if demo:
         home = PROJECT_ROOT / (explicit or "var/demo")

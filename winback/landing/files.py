@@ -36,7 +36,6 @@ def data_folder(settings: Settings, data: Path | None = None) -> Path:
         raise BadConfig(
             "WINBACK_DATA: no folder of source files is set. Give --data with the folder of your files, or run the demo with --demo."
         )
-    folder = folder if folder.is_absolute() else settings.project / folder
     if not folder.is_dir():
         raise BadConfig(f"WINBACK_DATA: found {folder}, which is not a folder. Give the folder that holds your files.")
     return folder

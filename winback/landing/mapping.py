@@ -6,7 +6,6 @@ import fnmatch
 import hashlib
 import json
 import re
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -15,7 +14,7 @@ from winback.errors import BadConfig
 from winback.landing.contract import TABLES
 from winback.programs.problems import found, near_miss, one_of
 from winback.programs.source import Source, field_name, read_yaml
-from winback.settings import Settings
+from winback.settings import PROJECT_ROOT, Settings, is_path_of_mapping
 
 FORMATS = ("csv", "tsv", "txt", "parquet", "json", "jsonl", "ndjson")
 
@@ -129,9 +128,7 @@ def load_mapping(settings: Settings, name: str | None = None) -> Mapping:
 
 
 def _load(settings: Settings, name: str, children: tuple[str, ...]) -> Mapping:
-    path = Path(name) if name.endswith((".yml", ".yaml")) else settings.sources_dir / f"{name}.yml"
-    if not path.is_absolute():
-        path = path if path.exists() else settings.project / path
+    path = PROJECT_ROOT / name if is_path_of_mapping(name) else settings.sources_dir / f"{name}.yml"
     if not path.exists():
         shipped = sorted(file.stem for file in settings.sources_dir.glob("*.yml"))
         raise BadConfig(f"mapping: found {name}; allowed are {', '.join(shipped)}, or the path of a .yml file{near_miss(name, shipped)}")
