@@ -98,7 +98,7 @@ class Config(HttpConfig):
     account: Account = Field(description="Account that the audiences belong to: {type: GOOGLE_ADS, id: digits}")
     login_account: Account | None = Field(None, description="Manager account that the service account has access to, where it is another")
     linked_account: Account | None = Field(None, description="Data partner's link to the account")
-    audiences: dict[str, str] = Field(min_length=1, description="Audience in the programs: id of the user list at Google")
+    audiences: dict[str, str] = Field(min_length=1, description="Program: id of its user list at Google")
     ad_user_data: Consent = Field(description="Consent of the people in the audiences to sending their data to Google for ads")
     ad_personalization: Consent = Field(description="Consent of the people in the audiences to personalised ads")
     customer_match_terms_accepted: Literal[True] = Field(

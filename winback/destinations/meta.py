@@ -55,7 +55,7 @@ class Config(HttpConfig):
     app_secret_env: EnvName | None = Field(
         None, description="Environment variable with the app secret; signs every request (appsecret_proof), as apps can demand"
     )
-    audiences: dict[str, str] = Field(min_length=1, description="Audience in the programs: id of the Custom Audience at Meta")
+    audiences: dict[str, str] = Field(min_length=1, description="Program: id of its audience at Meta")
     send_names: bool = Field(True, description="Also send hashed names and country of people with an email address or a phone number")
     send_customer_id: bool = Field(False, description="Also send the customer id, in clear, as EXTERN_ID")
 

@@ -53,7 +53,7 @@ class Config(HttpConfig):
     access_token_env: EnvName = Field("TIKTOK_ACCESS_TOKEN", description="Environment variable with a long-lived access token")
     advertiser_id: str = Field(pattern=r"^\d+$", description="Advertiser account that the audiences belong to")
     audiences: dict[str, str] = Field(
-        default_factory=dict, description="Audience in the programs: id of the custom audience; others are looked up by name"
+        default_factory=dict, description="Program: id of its audience at TikTok; others are looked up by name"
     )
     create_missing: bool = Field(False, description="Create an audience that has no id here and no namesake at TikTok")
     calculate_type: Literal["MULTIPLE_TYPES", "EMAIL_SHA256", "PHONE_SHA256"] = Field(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.destinations.conformance.suite import Conformance
+from winback.destinations import PLATFORMS
 from winback.destinations.base import Capabilities
 from winback.destinations.config import SUPPORT_MODULES, DestinationConfig, capabilities, installed
 
@@ -32,6 +35,15 @@ def row(name: str) -> str:
 def test_the_table_of_destinations_says_what_they_can() -> None:
     page = (PROJECT / "docs" / "destinations.md").read_text(encoding="utf-8").splitlines()
     assert [line for line in page if line.startswith("| [")] == [row(name) for name in installed()]
+
+
+@pytest.mark.parametrize("name", sorted(PLATFORMS.values()))
+def test_the_example_of_a_page_names_a_program(name: str) -> None:
+    """Ids are looked up by the name of the program: an example with any other key teaches one that never matches."""
+    text = (PROJECT / "docs" / "destinations" / f"{name}.md").read_text(encoding="utf-8")
+    [example] = [block for block in re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL) if "\ndestinations:" in block]
+    keys = yaml.safe_load(example)["destinations"][name]
+    assert set(keys.get("audiences") or keys["lists"]) <= {path.stem for path in (PROJECT / "programs").glob("*.yml")}
 
 
 @pytest.mark.parametrize("name", installed())
