@@ -24,7 +24,7 @@ def told(settings: Settings) -> str:
 
 @pytest.mark.skipif(find_spec("pyspark") is not None, reason="the extra `spark` is installed")
 def test_without_the_extra(tmp_path: Path) -> None:
-    assert "uv sync --extra spark" in told(Settings(home=tmp_path, target="spark"))
+    assert "uv sync --frozen --extra spark --inexact" in told(Settings(home=tmp_path, target="spark"))
 
 
 @needs_pyspark

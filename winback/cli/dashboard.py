@@ -46,7 +46,7 @@ def _explore(home: str, port: int, *, browser: bool) -> None:
     from winback.errors import BadConfig
 
     if find_spec("streamlit") is None:
-        raise BadConfig('--explore needs Streamlit, which is not installed: pip install "winback[explore]"')
+        raise BadConfig("--explore needs Streamlit, which is not installed; in the checkout: uv sync --frozen --extra explore --inexact")
     script = Path(package.__file__).parent / "explore.py"
     options = {"server.address": "127.0.0.1", "server.port": port, "server.headless": not browser, "browser.gatherUsageStats": False}
     command = [

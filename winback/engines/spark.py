@@ -62,7 +62,7 @@ class Spark:
 
     def check(self) -> None:
         if find_spec("dbt.adapters.spark") is None or find_spec("pyspark") is None:
-            raise BadConfig("WINBACK_TARGET=spark: dbt-spark and pyspark are not installed; uv sync --extra spark")
+            raise BadConfig("WINBACK_TARGET=spark: dbt-spark and pyspark are not installed; uv sync --frozen --extra spark --inexact")
         if self._address is None:
             java = Path(os.environ["JAVA_HOME"], "bin", "java") if os.environ.get("JAVA_HOME") else shutil.which("java")
             if java is None or not Path(java).exists():
@@ -80,7 +80,9 @@ class Spark:
 
     def _check_server(self, address: SplitResult) -> None:
         if find_spec("pyhive") is None:
-            raise BadConfig("WINBACK_ENGINE_URL: a Thrift server needs PyHive, which is not installed; uv sync --extra spark")
+            raise BadConfig(
+                "WINBACK_ENGINE_URL: a Thrift server needs PyHive, which is not installed; uv sync --frozen --extra spark --inexact"
+            )
         try:
             socket.create_connection((address.hostname or "", address.port or 10000), _SECONDS_TO_ANSWER).close()
         except OSError as problem:
