@@ -15,8 +15,11 @@ def pull(
     from winback.inbox.nightly import pull_everything
     from winback.settings import load_settings
 
-    results = pull_everything(load_settings(), utc_now(), mail=mail)
-    if not results:
+    settings = load_settings()
+    results = pull_everything(settings, utc_now(), mail=mail)
+    if settings.clock == "simulated":
+        typer.echo("Nothing is pulled on a simulated clock, which asks no provider: WINBACK_CLOCK=real, or `clock: real` in winback.yml.")
+    elif not results:
         typer.echo("Nothing to pull: destinations.yml configures neither sendgrid nor twilio, and no listen.mailbox.")
     for one in results:
         typer.echo(f"{one.name}: {one.entries:,} entries, {one.new:,} new" + (f"; {one.problem}" if one.problem else ""))
