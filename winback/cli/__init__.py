@@ -12,6 +12,7 @@ from winback.cli import (
     deliveries,
     destinations,
     explain,
+    ledger,
     listen,
     preview,
     programs,
@@ -44,6 +45,7 @@ app.command("explain")(explain.explain)
 app.command("send-test")(send_test.send_test)
 app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(destinations.app, name="destinations")
+app.add_typer(ledger.app, name="ledger")
 app.command("watch")(watch.watch)
 app.command("report")(report.report)
 app.command("dashboard")(dashboard.dashboard)
