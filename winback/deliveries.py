@@ -131,11 +131,12 @@ def named(ledger: Ledger, ids: Sequence[str], now: datetime) -> list[Delivery]:
         if not _ID.fullmatch(one):
             raise BadInput(f"{one!r} is no id of a delivery; allowed: 6 to 32 of 0-9 and a-f. `winback deliveries` shows ids.")
         is_it = everything.c.item_id == one if len(one) == _ID_LENGTH else everything.c.item_id.startswith(one)
-        rows = _read(ledger, sa.select(everything).where(is_it).limit(2))
+        rows = _read(ledger, sa.select(everything).where(is_it).order_by(everything.c.item_id).limit(11))
         if not rows:
             raise BadInput(f"The ledger has nothing whose id begins with {one}. `winback deliveries` shows ids.")
         if len(rows) > 1:
-            raise BadInput(f"More than one id begins with {one}; give more of it.")
+            told = ", ".join(row.item_id for row in rows[:10])
+            raise BadInput(f"More than one id begins with {one}; give more of it: {told}{', ...' if len(rows) > 10 else ''}")
         found[rows[0].item_id] = rows[0]
     return list(found.values())
 

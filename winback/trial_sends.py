@@ -165,7 +165,7 @@ def _customer(connection: duckdb.DuckDBPyConnection, channel: Channel, customer_
     names = [column[0] for column in found.description]
     row = found.fetchone()
     if row is None and customer_id is not None:
-        raise BadInput(f"The warehouse knows no customer {customer_id!r}.")
+        raise BadInput(f"The warehouse knows no customer {customer_id!r}. Ids are those of your customers table.")
     if row is None:
         raise BadInput(f"{channel.value} reaches no customer, so there is nobody to render for; name one with --customer.")
     return dict(zip(names, row, strict=True))

@@ -198,6 +198,15 @@ def test_an_id_must_name_one_item(refused: tuple[Shop, Provider, str, str]) -> N
             named(refused[0].ledger, [one], NOON)
 
 
+def test_ids_that_begin_alike_are_listed(shop: Shop) -> None:
+    ids = [f"abcdef{number:026x}" for number in range(12)]
+    for number, one in enumerate(ids):
+        shop.message(f"customer {number}", message_id=one)
+    with pytest.raises(BadInput, match="More than one id begins with abcdef") as refused:
+        named(shop.ledger, ["abcdef"], NOON)
+    assert sum(one in str(refused.value) for one in ids) == 10
+
+
 def test_past_its_patience_a_retry_would_be_for_nothing(refused: tuple[Shop, Provider, str, str]) -> None:
     shop, _, first, _ = refused
     [decision] = may_retry(shop.settings, named(shop.ledger, [first], NOON), AS_OF + timedelta(days=5))

@@ -138,7 +138,7 @@ def test_what_the_provider_does_not_take_is_exit_code_1(here: Settings, monkeypa
         (["p", "2"], BadConfig, r"step '2' is a task, which goes to a person; allowed: 1 \(hello\)"),
         (["p", "goodbye"], BadConfig, r"step 'goodbye' is no message; allowed: 1 \(hello\)"),
         (["p", "1", "--channel", "push"], BadConfig, "step 1 does not go by 'push'; allowed: email, sms"),
-        (["p", "1", "--customer", "nobody"], BadInput, "knows no customer 'nobody'"),
+        (["p", "1", "--customer", "nobody"], BadInput, "knows no customer 'nobody'. Ids are those of your customers table"),
         (["p", "1", "--live"], BadConfig, "channels.email names no destination"),
     ],
 )

@@ -30,22 +30,22 @@ def test_shipped_mappings_are_valid(name: str) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [
-        ("tabels: {}", 1, r"tabels: found a field of this name; allowed are description, extends, .*; did you mean \"tables\"\?"),
+        ("tabels: {}", 1, r"tabels: \"tabels\" is not a known field; allowed: description, extends, .*; did you mean \"tables\"\?"),
         (
             "tables:\n  order:\n    files: x",
             2,
-            r"tables.order: found a table of this name; allowed are customers, orders, .*did you mean \"orders\"\?",
+            r"tables.order: \"order\" is not a known table; allowed: customers, orders, .*did you mean \"orders\"\?",
         ),
         (
             "tables:\n  orders:\n    file: x",
             3,
-            r"tables.orders.file: found a field of this name; allowed are files, .*did you mean \"files\"\?",
+            r"tables.orders.file: \"file\" is not a known field; allowed: files, .*did you mean \"files\"\?",
         ),
         ("tables:\n  orders:\n    columns: {}", 2, r"tables.orders.files: found nothing; it is needed"),
         (
             "tables:\n  orders:\n    files: x\n    columns:\n      totl: Total",
             5,
-            r"tables.orders.columns.totl: found a column of this name; .*\"total\"",
+            r"tables.orders.columns.totl: \"totl\" is not a known column; allowed: .*\"total\"",
         ),
         (
             "tables:\n  orders:\n    files: x\n    columns:\n      total: {from: a, sql: b}",
@@ -55,7 +55,7 @@ def test_shipped_mappings_are_valid(name: str) -> None:
         (
             "tables:\n  orders:\n    files: x\n    columns:\n      total: {form: a}",
             5,
-            r"total.form: found a field of this name; allowed are from, value",
+            r"total.form: \"form\" is not a known field; allowed: from, value",
         ),
         ("timezone: Paris", 1, 'timezone: found "Paris"; allowed is a name of the IANA time zone database'),
         ("csv: {decimal: comma}", 1, "csv.decimal: found \"comma\"; allowed are '.' or ','"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from html import escape
 from pathlib import Path
 from string import Template
@@ -45,7 +45,11 @@ def write_dashboard(settings: Settings, as_of: datetime | None = None) -> Dashbo
     with open_published(settings) as connection:
         figures = gather(connection)
     if as_of is not None and figures.as_of != as_of:
-        raise BadInput(f"The published marts are of {figures.as_of:%Y-%m-%d %H:%M}, not of {as_of:%Y-%m-%d %H:%M}: publish that day first.")
+        day = as_of - timedelta(days=1)
+        raise BadInput(
+            f"The published marts are of {figures.as_of:%Y-%m-%d %H:%M}, not of {as_of:%Y-%m-%d %H:%M}. "
+            f"Run that day: `winback run --date {day:%Y-%m-%d}`."
+        )
     settings.dashboards.mkdir(parents=True, exist_ok=True)
     path = settings.dashboards / f"{figures.as_of:%Y-%m-%d}.html"
     new = path.with_name(f".{path.name}.{os.getpid()}")

@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +101,8 @@ def make_plan(settings: Settings, connection: duckdb.DuckDBPyConnection, ledger:
         fresh.replace(folder)
     except duckdb.CatalogException as problem:
         raise BadInput(
-            f"The plan of {as_of:%Y-%m-%d} needs the marts of that day: {str(problem).splitlines()[0]}. Run dbt first."
+            f"The plan of {as_of:%Y-%m-%d} needs the marts of that day: {str(problem).splitlines()[0]}. "
+            f"Run the day: `winback run --date {as_of - timedelta(days=1):%Y-%m-%d}`."
         ) from None
     finally:
         shutil.rmtree(fresh, ignore_errors=True)

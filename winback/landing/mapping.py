@@ -166,7 +166,9 @@ def _unknown_names(source: Source) -> list[str]:
         if table not in TABLES:
             problems.append(
                 str(
-                    source.problem(("tables", table), f"found a table of this name; allowed are {one_of(TABLES)}{near_miss(table, TABLES)}")
+                    source.problem(
+                        ("tables", table), f"{found(table)} is not a known table; allowed: {one_of(TABLES)}{near_miss(table, TABLES)}"
+                    )
                 )
             )
             continue
@@ -178,7 +180,9 @@ def _unknown_names(source: Source) -> list[str]:
                     allowed = TABLES[table].by_name
                     problems.append(
                         str(
-                            source.problem(place, f"found a column of this name; allowed are {one_of(allowed)}{near_miss(column, allowed)}")
+                            source.problem(
+                                place, f"{found(column)} is not a known column; allowed: {one_of(allowed)}{near_miss(column, allowed)}"
+                            )
                         )
                     )
     return problems
@@ -202,7 +206,7 @@ def _explained(source: Source, error: Any) -> str:
         elif place[0] == "csv":
             model = TextFormat
         names = [details.alias or name for name, details in model.model_fields.items()]
-        message = f"found a field of this name; allowed are {', '.join(names)}{near_miss(place[-1], names)}"
+        message = f"{found(place[-1])} is not a known field; allowed: {', '.join(names)}{near_miss(place[-1], names)}"
     elif kind == "missing":
         message = "found nothing; it is needed"
     elif kind == "value_error":

@@ -171,7 +171,7 @@ def one_version(settings: Settings) -> Iterator[Path]:
 
 def _require_publishable(marts: list[MartEntry]) -> None:
     if not marts:
-        raise BadInput("The warehouse has no marts to publish: nothing has been derived. Run the day first.")
+        raise BadInput("The warehouse has no marts to publish: nothing has been derived. Run a day first: `winback run`.")
     personal = [f"{mart.name}.{column.name}" for mart in marts for column in mart.columns if column.name.lower() in PERSONAL_COLUMNS]
     if personal:
         raise StopRun(

@@ -251,10 +251,13 @@ def _exists(connection: duckdb.DuckDBPyConnection, table: str, schema: str = "ma
 
 def _require_day(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> None:
     if not _exists(connection, "customers"):
-        raise BadInput("The warehouse has no marts: nothing has been derived. Run the day first.")
+        raise BadInput("The warehouse has no marts: nothing has been derived. Run a day first: `winback run`.")
     [derived] = [row[0] for row in connection.execute("select max(as_of) from marts.customers").fetchall()]
     if derived is not None and derived != as_of:
-        raise BadInput(f"The marts are of {derived:%Y-%m-%d %H:%M}, not of {as_of:%Y-%m-%d %H:%M}: derive that day first.")
+        day = as_of - timedelta(days=1)
+        raise BadInput(
+            f"The marts are of {derived:%Y-%m-%d %H:%M}, not of {as_of:%Y-%m-%d %H:%M}. Run that day: `winback run --date {day:%Y-%m-%d}`."
+        )
 
 
 def _counted(connection: duckdb.DuckDBPyConnection, column: str, names: tuple[str, ...]) -> list[Count]:
