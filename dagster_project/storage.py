@@ -2,7 +2,7 @@
 
 Dagster opens and closes a connection for each of the thousand events of a day, asks each time which tables there are, and commits each of
 them in two files: that costs more than the day's SQL. Here connections are kept open, a table that was seen once is taken to be there, and
-what a step hands over at its end is committed at once.
+what a step hands over at its end is committed together.
 """
 
 from __future__ import annotations
