@@ -29,10 +29,10 @@ VERSION = 2
 SEED = 7
 FIRST_DAY = datetime(2023, 1, 1)
 AS_OF = datetime(2026, 1, 5)
-"""The day that is derived: a Monday, on which weekly programs take people in too."""
+"""The day that is derived: a Monday, on which weekly programs take people in too.
 
-LAST_INSTANT = AS_OF + timedelta(days=1)
-"""The rows reach one day further, as a warehouse's do by the time a day is derived again, and so that one more day can be derived."""
+The rows reach one day further, as a warehouse's do by the time a day is derived again, and so that one more day can be derived.
+"""
 
 _SQL = Path(__file__).with_name("generate.sql")
 

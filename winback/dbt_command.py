@@ -65,10 +65,6 @@ def main(command: Sequence[str]) -> int:
     return subprocess.run(list(command), env=environment, check=False).returncode
 
 
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
-
-
 def run_metricflow(settings: Settings, as_of: datetime, arguments: Sequence[str]) -> None:
     """Run MetricFlow's `mf` on the warehouse of this home, with what it prints shown.
 
@@ -97,3 +93,7 @@ def run_metricflow(settings: Settings, as_of: datetime, arguments: Sequence[str]
             raise WinbackError(
                 f"{module.split('.')[0]} {' '.join(rest)} failed (exit code {finished.returncode}); what it said stands above."
             )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -413,8 +412,3 @@ def _suggestion(found: str, allowed: list[str]) -> str:
 
 def _kind(value: object) -> str:
     return {dict: "a section of keys", list: "a list", type(None): "nothing"}.get(type(value), f"a single {type(value).__name__}")
-
-
-def environment() -> Mapping[str, str]:
-    """The process's environment, where credentials are."""
-    return os.environ

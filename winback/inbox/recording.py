@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from hashlib import md5, sha256
 from itertools import islice
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
@@ -27,7 +27,6 @@ EventType = Literal[
 ]  # fmt: skip
 """`bounced`: the address is dead for good. `soft_bounced`: it may work later. `failed`: says nothing about the address."""
 
-EVENT_TYPES: frozenset[str] = frozenset(get_args(EventType))
 UNSUBSCRIBED = "unsubscribed"
 RESUBSCRIBED = "resubscribed"
 _REFUSALS = frozenset({"bounced", "complained", UNSUBSCRIBED})
