@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ByteSize, TypeAdapter
 
 from winback.cli import app
 from winback.settings import LISTEN_PORT, PROJECT_ROOT, Settings
@@ -126,6 +127,23 @@ def test_what_runs_is_asked_how_it_is() -> None:
         for container in pod["containers"]:
             assert "livenessProbe" in container, container["name"]
             assert container["resources"]["limits"]["memory"], container["name"]
+
+
+def test_who_opens_duckdb_has_more_memory_than_its_settings_take() -> None:
+    """The settings of the worker are its own: in the secret they would hold for senders too, which have less memory and would be killed."""
+    allowed = {}
+    for pod, name in (("winback", "worker"), ("sender", "sender")):
+        container = containers(pods()[pod])[name]
+        own = {entry["name"]: entry["value"] for entry in container.get("env", [])}
+        settings = Settings(
+            threads=own.get("WINBACK_THREADS", Settings.model_fields["threads"].default),
+            memory_limit=own.get("WINBACK_MEMORY_LIMIT", Settings.model_fields["memory_limit"].default),
+        )
+        size = TypeAdapter(ByteSize).validate_python
+        memory = size(container["resources"]["limits"]["memory"].replace("Gi", "GiB"))
+        assert size(settings.memory_limit) <= memory * 3 / 4, name
+        allowed[name] = (settings.threads, int(container["resources"]["requests"]["cpu"]), settings.memory_limit, memory.to("GiB"))
+    assert allowed["worker"] == (4, 4, "5GB", 8), "the medium size of docs/deployment.md"
 
 
 def test_nobody_is_root_and_only_one_opens_the_workbench() -> None:
