@@ -59,10 +59,10 @@ class Settings(BaseSettings):
     audience_guard_share: float = Field(
         0.5, gt=0, le=1, description="Share of an ad audience that one day may remove; more is held back. 1 switches the guard off"
     )
-    audience_guard_minimum: int = Field(100, ge=1, description="Known members from which the guard of ad audiences looks at the share")
-    alert_minimum_tried: int = Field(
-        20, ge=1, description="Messages or ad changes from which an alert says that a destination fails or rejects"
+    audience_guard_minimum: int = Field(
+        100, ge=1, description="The guard applies only to ad audiences with at least this many known members"
     )
+    alert_minimum_tried: int = Field(20, ge=1, description="Smallest number of attempts before an alert may report failures or rejections")
     alert_rejected_share: float = Field(
         0.1, ge=0, le=1, description="Share of a channel's answers that may be rejections; more is an alert"
     )
@@ -208,7 +208,7 @@ class Settings(BaseSettings):
             misread = True
         if misread or address.scheme != scheme or not address.hostname or (scheme == "postgresql" and not address.path.strip("/")):
             raise BadConfig(
-                f"WINBACK_ENGINE_URL has another form than target {self.target} needs: {form}; "
+                f"WINBACK_ENGINE_URL is malformed; target {self.target} needs {form}; "
                 "in user and password write @ : / ? # % as %40 %3A %2F %3F %23 %25"
             )
         if address.query:
@@ -249,14 +249,14 @@ class Settings(BaseSettings):
         Raises
         ------
         BadConfig
-            `dagster_url` has another form. The message holds nothing of it, as it may hold a password.
+            `dagster_url` is malformed. The message holds nothing of it, as it may hold a password.
         """
         if self.dagster_url is None:
             return None
         url = self.dagster_url.get_secret_value()
         if not re.fullmatch(r"postgresql://[^@/?#\s]+@[^@/?#\s]+/[^@/?#\s]+(\?[^@#\s]*)?", url):
             raise BadConfig(
-                "WINBACK_DAGSTER_URL has another form than postgresql://user:password@host:port/database (options after `?`); "
+                "WINBACK_DAGSTER_URL is malformed; it needs postgresql://user:password@host:port/database (options after `?`); "
                 "in user and password write @ : / ? # % as %40 %3A %2F %3F %23 %25"
             )
         return url

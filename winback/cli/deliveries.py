@@ -84,7 +84,7 @@ def retry(
     actor: By = "unknown",
     as_json: AsJson = False,
 ) -> None:
-    """Put items back into the queue, where nothing is sent twice by it. The next dispatch looks at them afresh."""
+    """Put items back into the queue, unless that could send something twice. The next dispatch checks them again."""
     from winback.deliveries import may_retry, put_back
 
     def decide(settings: Settings, found: Sequence[Delivery], now: datetime) -> list[Decision]:
