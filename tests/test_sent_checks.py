@@ -1,4 +1,4 @@
-"""In Dagster, asset `sent` has a check per channel and ad platform; none of them stops the run."""
+"""In Dagster, asset `sent` waits for what comes in, and has a check per channel and ad platform; none of them stops the run."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import duckdb
 import pytest
 
 from dagster_project.defs.activation import sent
+from dagster_project.defs.raw import landed
 from tests.delivery.conftest import SCHEMA
 from winback.clock import utc_now
 from winback.ledger import open_ledger
@@ -50,3 +51,14 @@ def test_each_channel_and_platform_is_a_check(tmp_path: Path, monkeypatch: pytes
     }  # fmt: skip
     assert task.metadata["conditions"].value == ["outbox was given up: outbox: credentials are refused (a fault on demand)"]
     assert checks["ads_meta"].passed
+
+
+def test_nothing_is_sent_where_what_came_in_could_not_be_landed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WINBACK_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("WINBACK_DATA", str(tmp_path))
+    (tmp_path / "orders.parquet").write_text("cut off\n")
+
+    result = dg.materialize([landed, sent], raise_on_error=False)
+
+    assert not result.success
+    assert {event.step_key for event in result.all_events if event.is_step_start} == {"land"}

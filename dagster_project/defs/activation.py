@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from dagster_project.defs.raw import RAW_TABLES
 from dagster_project.failures import told_plainly
 from dagster_project.partitions import DAYS, ONE_DAY_A_RUN, WAREHOUSE_POOL, as_of
 from dagster_project.senders import helpers
@@ -14,6 +15,8 @@ from winback.day import apply_day, apply_metadata, dispatch_due, plan_day, plan_
 from winback.settings import load_settings
 from winback.watching import LANES, lane_check
 
+# Between days nothing else holds sending back when what came in could not be landed: a purchase or a refusal may be in it.
+_LANDED = [dg.AssetKey(["raw", table]) for table in RAW_TABLES]
 _DECIDED = [dg.AssetKey(["marts", name]) for name in ("journey_admissions", "journey_actions", "journey_followups", "ad_audience_members")]
 
 
@@ -66,7 +69,7 @@ def applied(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
 
 @dg.asset(
     group_name="activation",
-    deps=[applied],
+    deps=[applied, *_LANDED],
     pool=WAREHOUSE_POOL,
     description="What was due was claimed, checked once more against consent, suppression and purchases, sent, and its outcome recorded.",
     check_specs=[
