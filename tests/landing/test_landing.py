@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import random
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import assume, given, settings
@@ -16,6 +20,7 @@ from tests.landing.conftest import CUSTOMERS, NOW, ORDERS, RememberedFiles, Shop
 from winback.errors import BadConfig, BadInput, StopRun
 from winback.landing import land, waiting_files
 from winback.ledger import open_ledger
+from winback.settings import Settings
 from winback.warehouse import open_warehouse
 
 
@@ -109,6 +114,57 @@ def test_an_edited_mapping_reads_all_files_again(shop: Shop, tmp_path: Path) -> 
     assert shop.ask("select distinct currency from raw.orders") == [("GBP",)]
     report = shop.land(str(mapping))
     assert {file.status for file in report.files} == {"known"}
+
+
+@pytest.mark.parametrize(
+    ("broken", "error"),
+    [("columns: {order_id: {from: absent}}", BadInput), ('columns: {total: {sql: "no_such_column"}}', BadConfig)],
+    ids=["a_file_that_no_longer_fits", "an_expression_that_does_not_work"],
+)
+def test_rows_stand_until_an_edited_mapping_has_read_all_files(shop: Shop, tmp_path: Path, broken: str, error: type[Exception]) -> None:
+    shop.put_needed()
+    mapping = tmp_path / "own.yml"
+    mapping.write_text("extends: standard\n")
+    shop.land(str(mapping))
+    before = shop.everything()
+    mapping.write_text(f"extends: standard\ntables:\n  orders:\n    files: orders*\n    {broken}\n")
+    with pytest.raises(error):
+        shop.land(str(mapping))
+    assert shop.everything() == before
+    mapping.write_text("extends: standard\ntables:\n  orders:\n    files: orders*\n    columns: {currency: {value: gbp}}\n")
+    report = shop.land(str(mapping))
+    assert {file.status for file in report.files} == {"loaded_again"}
+    assert shop.ask("select count(*), min(currency) from raw.orders") == [(2, "GBP")]
+
+
+class _Killed(RememberedFiles):
+    """Ends the process when the first file is in the warehouse."""
+
+    def record(self, table: str, rows: Iterable[Mapping[str, Any]]) -> int:
+        os._exit(9)
+
+
+def _land_and_be_killed(settings: Settings, landed: list[dict[str, Any]], mapping: str) -> None:
+    with open_warehouse(settings) as connection:
+        land(settings, connection, _Killed(landed), now=NOW, mapping=mapping)
+
+
+def test_rows_stand_when_the_process_is_killed_while_it_reads_all_files_again(shop: Shop, tmp_path: Path) -> None:
+    shop.put_needed()
+    mapping = tmp_path / "own.yml"
+    mapping.write_text("extends: standard\n")
+    with open_warehouse(shop.settings) as connection:
+        land(shop.settings, connection, shop.ledger, now=NOW, mapping=str(mapping))
+    mapping.write_text("extends: standard\ntimezone: Europe/Berlin\n")
+    killed = get_context("spawn").Process(target=_land_and_be_killed, args=(shop.settings, shop.ledger.landed, str(mapping)))
+    killed.start()
+    killed.join()
+    assert killed.exitcode == 9
+    mapping.write_text("extends: standard\n")
+    with open_warehouse(shop.settings) as connection:
+        report = land(shop.settings, connection, shop.ledger, now=NOW, mapping=str(mapping))
+        assert {file.status for file in report.files} == {"known"}
+        assert connection.execute("select count(*), min(ordered_at) from raw.orders").fetchall() == [(2, datetime(2025, 1, 5, 10))]
 
 
 def test_a_crash_between_warehouse_and_ledger_is_mended(shop: Shop) -> None:

@@ -1,4 +1,7 @@
-"""Landing: new files of the data folder become rows of the raw tables, whole file by whole file."""
+"""Landing: new files of the data folder become rows of the raw tables, whole file by whole file.
+
+Where files have to be read anew into tables that hold their rows already, the old rows stand until all of them are in.
+"""
 
 from __future__ import annotations
 
@@ -76,6 +79,11 @@ class _Job:
     again: bool
 
 
+_REPLACED = (*TABLES, "quarantine", "landed_files", "changed_keys")
+_OLD = "replaced_"
+"""Prefix of the raw tables that a reading of all files replaces, while it goes on. Of names only: rows are not moved."""
+
+
 def land(
     settings: Settings,
     connection: duckdb.DuckDBPyConnection,
@@ -95,7 +103,8 @@ def land(
     BadConfig
         The mapping or the folder's setting is wrong, or an SQL expression of the mapping does not work on a file.
     BadInput
-        Files that cannot be used as a whole, or no file of a needed table. All other files have been landed by then.
+        Files that cannot be used as a whole, or no file of a needed table. All other files have been landed by then; where all files
+        were to be read anew and one failed, the raw tables are as they were before.
     StopRun
         A file that has to be loaded again is no longer in the folder.
     """
@@ -109,6 +118,7 @@ def land(
             hashes[name] = content_hash(folder / name)
         except BadInput as problem:
             problems.append(str(problem))
+    _put_back(connection)
     create_raw(connection)
     jobs = _load_again(connection, ledger, rules, folder, hashes)
     known = _landed(connection)
@@ -127,12 +137,8 @@ def land(
 
     if any("customers" in job.sources for job in jobs):
         connection.execute("create or replace temporary table landing_timezones as select distinct name from pg_timezone_names()")
-    for position, job in enumerate(jobs, start=1):
-        tell(f"landing {job.file.name} ({position} of {len(jobs)})")
-        try:
-            reports += _land_file(connection, ledger, rules, job)
-        except BadInput as problem:
-            problems.append(str(problem))
+    reports += _land_again(connection, ledger, rules, [job for job in jobs if job.again], problems)
+    reports += _land_files(connection, ledger, rules, [job for job in jobs if not job.again], problems)
     remember_seen(settings, seen)
     connection.execute("delete from raw.source_notes")
     for note in rules.notice:
@@ -179,8 +185,7 @@ def _load_again(
             "Put it back as it was and start again; nothing is derived or sent from a part of what was known."
         )
     if again != expected[common:]:
-        for name in (*TABLES, "quarantine", "landed_files", "changed_keys"):
-            connection.execute(f"drop table raw.{name}")
+        _set_aside(connection)
         create_raw(connection)
     first_landed = {(row["file_id"], row["file"]): row["landed_at"] for row in loaded}
     first_landed |= {(row["file_id"], row["file"]): row["recorded_at"] for row in remembered}
@@ -199,6 +204,69 @@ def _in_order(rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
 def _ledger_row(row: Dictionary[str, Any]) -> dict[str, Any]:
     names = ("file_id", "file", "table_name", "rows_landed", "rows_quarantined", "position")
     return {name: row[name] for name in names} | {"recorded_at": row["landed_at"]}
+
+
+def _land_again(
+    connection: duckdb.DuckDBPyConnection, ledger: LandedFilesLedger, rules: Mapping, jobs: list[_Job], problems: list[str]
+) -> list[FileReport]:
+    """`_land_files` of what was landed before; all or nothing where it replaces rows: a part of what is known must not be sent upon."""
+    before = len(problems)
+    try:
+        reports = _land_files(connection, ledger, rules, jobs, problems)
+        if len(problems) > before and _set_aside_tables(connection):
+            raise BadInput("\n".join(problems))
+    except BaseException:
+        _put_back(connection)
+        raise
+    _together(connection, [f"drop table raw.{_OLD}{name}" for name in _set_aside_tables(connection)])
+    return reports
+
+
+def _land_files(
+    connection: duckdb.DuckDBPyConnection, ledger: LandedFilesLedger, rules: Mapping, jobs: list[_Job], problems: list[str]
+) -> list[FileReport]:
+    """Land file after file; what is wrong with one that cannot be used goes to `problems`."""
+    reports = []
+    for position, job in enumerate(jobs, start=1):
+        tell(f"landing {job.file.name} ({position} of {len(jobs)})")
+        try:
+            reports += _land_file(connection, ledger, rules, job)
+        except BadInput as problem:
+            problems.append(str(problem))
+    return reports
+
+
+def _set_aside(connection: duckdb.DuckDBPyConnection) -> None:
+    """Give the raw tables other names, until others stand in their place."""
+    _together(connection, [f"alter table raw.{name} rename to {_OLD}{name}" for name in _REPLACED])
+
+
+def _put_back(connection: duckdb.DuckDBPyConnection) -> None:
+    """Undo `_set_aside`, also that of a process which ended before its files were all read."""
+    aside = _set_aside_tables(connection)
+    drops = [f"drop table if exists raw.{name}" for name in aside]
+    _together(connection, drops + [f"alter table raw.{_OLD}{name} rename to {name}" for name in aside])
+
+
+def _together(connection: duckdb.DuckDBPyConnection, statements: list[str]) -> None:
+    """All of them or none."""
+    connection.execute("begin transaction")
+    try:
+        for statement in statements:
+            connection.execute(statement)
+        connection.execute("commit")
+    except BaseException:
+        connection.execute("rollback")
+        raise
+
+
+def _set_aside_tables(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    found = connection.execute(
+        "select table_name from duckdb_tables() where database_name = current_database() and schema_name = 'raw' "
+        "and starts_with(table_name, ?)",
+        [_OLD],
+    ).fetchall()
+    return [row[0].removeprefix(_OLD) for row in found]
 
 
 def _land_file(connection: duckdb.DuckDBPyConnection, ledger: LandedFilesLedger, rules: Mapping, job: _Job) -> list[FileReport]:
