@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ import pytest
 
 from tests.delivery.conftest import AS_OF, Shop, identity
 from winback.delivery import Plan, apply_plan, make_plan, read_plan
+from winback.delivery.apply import _Offers
 from winback.delivery.plan import ACTIONS, AUDIENCE_CHANGES, ENTRIES
 from winback.destinations import identify_as
 from winback.destinations.base import Contact
 from winback.errors import BadInput, StopRun
-from winback.ledger import Ledger, open_ledger_at
+from winback.ledger import Ledger, Writer, open_ledger_at
+from winback.settings import Settings
 
 TABLES = ("enrolments", "steps", "messages", "offer_codes", "tags", "suppressions", "frequency_limits", "audience_changes")
 
@@ -437,6 +440,48 @@ def test_single_use_codes_are_handed_out_once_and_messages_wait_when_they_are_us
     apply(shop, plan(shop, day(1)))
     second = {row["customer_id"]: row["offer_code"] for row in shop.ledger.rows("messages", program="pooled", step_no=2)}
     assert second == {"ann": "A1", "bob": "A2", "cid": "A3"}
+
+
+def test_a_code_goes_to_one_customer_whatever_programs_and_files_it_is_in(shop: Shop, tmp_path: Path) -> None:
+    codes = tmp_path / "project" / "programs" / "codes"
+    codes.mkdir(parents=True)
+    (codes / "shared.txt").write_text("A1\nA2\nA3\n", encoding="utf-8")
+    (codes / "other.txt").write_text("A2\nA4\n", encoding="utf-8")
+    shop.settings = shop.settings.model_copy(update={"project": tmp_path / "project"})
+    for program, file in (("early", "codes/shared.txt"), ("late", "./codes/shared.txt"), ("third", "codes/other.txt")):
+        shop.program(program, offer={"codes": file})
+        shop.customer(program)
+        shop.admission(program, program=program)
+        shop.action(program, program=program)
+    apply(shop, plan(shop))
+    given = [row["offer_code"] for row in shop.ledger.rows("messages")]
+    assert sorted(given) == ["A1", "A2", "A4"]
+
+
+def test_two_runs_at_once_give_no_code_twice(any_ledger: Ledger, tmp_path: Path) -> None:
+    codes = tmp_path / "project" / "programs" / "codes.txt"
+    codes.parent.mkdir(parents=True)
+    codes.write_text("A1\nA2\n", encoding="utf-8")
+    for program in ("one", "two"):
+        definition = json.dumps({"program": {"name": program, "offer": {"codes": "codes.txt"}}, "templates": {}})
+        version = {"program": program, "version": 1, "content_hash": program, "definition": definition}
+        any_ledger.record("program_versions", [{**version, "effective_at": AS_OF, "recorded_at": AS_OF}])
+    settings = Settings(home=tmp_path, project=tmp_path / "project")
+
+    def hand_out(program: str, writer: Writer) -> dict[str, str]:
+        return _Offers(settings, any_ledger).assign(writer, [{"enrolment_id": program, "program": program, "version": 1}], AS_OF)
+
+    def another() -> dict[str, str]:
+        with any_ledger.writing() as writer:
+            return hand_out("two", writer)
+
+    with ThreadPoolExecutor(1) as pool:
+        with any_ledger.writing() as writer:
+            first = hand_out("one", writer)
+            second = pool.submit(another)
+            wait([second], timeout=1)
+            assert not second.done(), "whoever hands out codes waits until those before are committed"
+        assert {**first, **second.result()} == {"one": "A1", "two": "A2"}
 
 
 def test_killed_at_any_point_and_run_again_the_rows_are_the_same(shop: Shop, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from winback.delivery import plan as plans
 from winback.delivery.plan import Plan
 from winback.errors import BadConfig, StopRun
 from winback.ledger import Ledger, Writer
+from winback.ledger.store import CODES_LOCK
 from winback.ledger.tables import offer_codes
 from winback.settings import Settings
 
@@ -302,7 +303,9 @@ class _Offers:
         self._offers: dict[tuple[str, int], Mapping[str, Any]] = {}
         for row in ledger.rows("program_versions"):
             self._offers[(row["program"], row["version"])] = json.loads(row["definition"])["program"].get("offer") or {}
-        self._unused: dict[str, list[str]] = {}
+        self._unused: dict[Path, list[str]] = {}
+        self._used: set[str] = set()
+        self._seen = 0
         self.missing: Counter[str] = Counter()
 
     def fixed(self, program: str, version: int) -> str | None:
@@ -321,18 +324,22 @@ class _Offers:
         wanting = {row["enrolment_id"]: row["program"] for row in rows if self.is_pooled(row["program"], row["version"])}
         if not wanting:
             return {}
+        # A code is used once over all programs and files, which no key of the ledger says: who hands codes out does so alone.
+        writer.alone_at(CODES_LOCK)
+        self._read_used(writer)
         codes = self._assigned(writer, list(wanting))
         new = []
         for enrolment_id, program in wanting.items():
             if enrolment_id in codes:
                 continue
-            unused = self._unused_codes(writer, program)
-            if not unused:
+            code = self._next_code(program)
+            if code is None:
                 self.missing[program] += 1
                 continue
-            new.append({"program": program, "code": unused.pop(), "enrolment_id": enrolment_id, "recorded_at": now})
+            self._used.add(code)
+            new.append({"program": program, "code": code, "enrolment_id": enrolment_id, "recorded_at": now})
         writer.record("offer_codes", new)
-        # Read back: of two runs that hand out the same code, the ledger lets one win.
+        # Read back: of two runs at the same enrolment, the ledger lets one win.
         return {**codes, **self._assigned(writer, [row["enrolment_id"] for row in new])}
 
     def _assigned(self, writer: Writer, enrolments: list[str]) -> dict[str, str]:
@@ -344,18 +351,28 @@ class _Offers:
             found.update((row[0], row[1]) for row in writer.connection.execute(statement))
         return found
 
-    def _unused_codes(self, writer: Writer, program: str) -> list[str]:
-        """Codes not handed out yet, the next one last."""
-        if program not in self._unused:
-            path = self.file(program)
+    def _read_used(self, writer: Writer) -> None:
+        """Take in the codes handed out since this was last asked, by this run and by others."""
+        new = sa.select(offer_codes.c.seq, offer_codes.c.code).where(offer_codes.c.seq > self._seen)
+        found: Sequence[Any] = writer.connection.execute(new).all()
+        for seq, code in found:
+            self._used.add(code)
+            self._seen = max(self._seen, seq)
+
+    def _next_code(self, program: str) -> str | None:
+        """The next code of the program's file that was not handed out yet."""
+        file = self.file(program).resolve()
+        if file not in self._unused:
             try:
-                lines = path.read_text(encoding="utf-8-sig").splitlines()
+                lines = file.read_text(encoding="utf-8-sig").splitlines()
             except (OSError, UnicodeDecodeError) as problem:
                 raise BadConfig(
-                    f"{path}: the single-use codes of {program} cannot be read ({type(problem).__name__}). One code per line, UTF-8."
+                    f"{file}: the single-use codes of {program} cannot be read ({type(problem).__name__}). One code per line, UTF-8."
                 ) from None
-            # Two programs may share a file: a code is used once over all.
-            used: set[str] = set(writer.connection.execute(sa.select(offer_codes.c.code)).scalars())
-            fresh = dict.fromkeys(line.strip() for line in lines)
-            self._unused[program] = [code for code in reversed(fresh) if code and code not in used]
-        return self._unused[program]
+            self._unused[file] = [code for code in reversed(dict.fromkeys(line.strip() for line in lines)) if code]
+        unused = self._unused[file]
+        while unused:
+            code = unused.pop()
+            if code not in self._used:
+                return code
+        return None

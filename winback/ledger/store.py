@@ -29,6 +29,7 @@ _SQLITE_EXAMPLE = "sqlite:////srv/winback/ledger.db"
 _ALLOWED = f"{_SQLITE_EXAMPLE} or postgresql://user@host/database"
 _MIGRATION_LOCK = 7_303_001
 _AUDIT_LOCK = 7_303_002
+CODES_LOCK = 7_303_003
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +112,14 @@ class Writer:
             new += max(self.connection.exec_driver_sql(insert.statement, values).rowcount, 0)
         return new
 
+    def alone_at(self, lock: int) -> None:
+        """Wait until no other transaction holds this lock, and hold it to the end. On SQLite each transaction is alone anyway."""
+        if self.connection.dialect.name == "postgresql":
+            self.connection.exec_driver_sql(f"select pg_advisory_xact_lock({lock})")
+
     def audit(self, act: str, *, actor: str, subject: str, details: Mapping[str, Any] | None = None, now: datetime) -> None:
         """Add a row to the audit trail, chained to the last one. `details` holds ids and counts, never an address."""
-        if self.connection.dialect.name == "postgresql":
-            self.connection.exec_driver_sql(f"select pg_advisory_xact_lock({_AUDIT_LOCK})")
+        self.alone_at(_AUDIT_LOCK)
         trail = tables.audit_trail
         previous = self.connection.execute(sa.select(trail.c.hash).order_by(trail.c.seq.desc()).limit(1)).scalar() or audit.FIRST
         self.record("audit_trail", [audit.entry(previous, act, actor, subject, details or {}, now)])
