@@ -314,7 +314,7 @@ def ledger(url: str, size: int, _: Provider) -> dict[str, Any]:
     ):
         for part in _parts(items, 1_000):
             began = time.perf_counter()
-            won, _left = claim(book, part, "benchmark", NOON, timedelta(minutes=15), repeatable=frozenset())
+            won, _left = claim(book, part, "benchmark", NOON, timedelta(minutes=15), repeatable=frozenset(), destination="benchmark")
             claimed = time.perf_counter()
             book.record("outcomes", [_accepted(item) for item in won])
             claiming, recording = claiming + claimed - began, recording + time.perf_counter() - claimed

@@ -3,6 +3,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from hashlib import sha256
 from random import Random
@@ -407,6 +408,58 @@ def test_what_is_in_doubt_is_repeated_where_that_is_harmless(shop: Shop) -> None
     run(shop, provider=SafeProvider(lost))
     run(shop, NOON + timedelta(hours=1), provider=SafeProvider())
     assert [outcome for outcome, _ in shop.outcomes(message)] == ["unknown", "accepted"]
+
+
+class Another(SafeProvider):
+    name = "another"
+
+    def resolve(self, messages: Sequence[Message], now: datetime) -> list[Result]:
+        return [Result(Outcome.DEFERRED)] * len(messages)
+
+
+class AnotherAskable(Another):
+    capabilities: ClassVar[Capabilities] = AskableProvider.capabilities
+
+
+@pytest.mark.parametrize("another", [Another, AnotherAskable])
+@pytest.mark.parametrize("dies", [False, True], ids=["no_answer", "died"])
+def test_what_is_in_doubt_at_one_destination_is_not_another_ones_business(shop: Shop, another: type[Provider], dies: bool) -> None:
+    shop.customer("ann")
+    message = shop.message("ann")
+
+    def lost(messages: Sequence[Message]) -> list[Result]:
+        if dies:
+            raise KeyboardInterrupt
+        raise InDoubt("provider: sent, no answer")
+
+    with suppress(KeyboardInterrupt):
+        run(shop, provider=AskableProvider(lost))
+    other = another()
+    for hours in (1, 2, 3):
+        run(shop, NOON + timedelta(hours=hours), provider=other)
+    assert (other.calls, other.taken) == ([], [])
+    assert {outcome for outcome, _ in shop.outcomes(message)} == {"unknown"}
+    assert {row["destination"] for row in shop.ledger.rows("outcomes")} == {"provider"}
+
+
+@pytest.mark.parametrize("address", ["ann@example.com", "new@example.com"])
+def test_who_is_asked_is_told_since_when_and_whether_the_address_is_the_same(shop: Shop, address: str) -> None:
+    shop.customer("ann")
+    shop.message("ann")
+    asked: list[Message] = []
+
+    class Recording(AskableProvider):
+        def resolve(self, messages: Sequence[Message], now: datetime) -> list[Result]:
+            asked.extend(messages)
+            return super().resolve(messages, now)
+
+    def lost(messages: Sequence[Message]) -> list[Result]:
+        raise InDoubt("provider: sent, no answer")
+
+    run(shop, provider=Recording(lost))
+    shop.warehouse.execute("update intermediate.int_customers__contacts set email = ?", [address])
+    run(shop, NOON + timedelta(hours=1), provider=Recording())
+    assert [(message.first_tried_at, message.is_readdressed) for message in asked] == [(NOON, address != "ann@example.com")]
 
 
 def test_in_doubt_and_then_purchased_is_not_called_skipped(shop: Shop) -> None:

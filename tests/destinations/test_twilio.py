@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -179,7 +180,9 @@ def entry(text: str, created: str = "Mon, 02 Mar 2026 09:59:00 +0000", **fields:
         (listed(entry("Secrettext1 in plain")), Outcome.ACCEPTED),
         (listed(entry("Secrettext1 in plain", status="queued")), Outcome.ACCEPTED),
         (listed(entry("Secrettext1 in plain", status="undelivered", error_code=30006)), Outcome.REJECTED),
-        (listed(entry("another text")), Outcome.DEFERRED),
+        (listed(entry("another text")), Outcome.UNKNOWN),
+        (listed(entry("another text", created="Mon, 02 Mar 2026 08:00:00 +0000")), Outcome.DEFERRED),
+        (listed(entry("another text", direction="inbound")), Outcome.DEFERRED),
         (listed(entry("Secrettext1 in plain", direction="inbound")), Outcome.DEFERRED),
         (listed(entry("Secrettext1 in plain", created="Mon, 02 Feb 2026 09:59:00 +0000")), Outcome.DEFERRED),
         (listed(), Outcome.DEFERRED),
@@ -189,9 +192,18 @@ def entry(text: str, created: str = "Mon, 02 Mar 2026 09:59:00 +0000", **fields:
 def test_unknown_messages_are_looked_up(page: dict[str, Any], outcome: Outcome) -> None:
     with LocalProvider(lambda _: Reply(200, page)) as provider:
         destination = open_twilio(provider.base_url)
-        assert destination.resolve(ITEMS[:1], NOW)[0].outcome is outcome
+        message = dataclasses.replace(ITEMS[0], first_tried_at=NOW - timedelta(minutes=10))
+        assert destination.resolve([message], NOW)[0].outcome is outcome
         destination.close()
     assert dict(provider.requests[0].query)["To"] == "+15550100001"
+
+
+def test_not_found_at_a_new_number_says_nothing_of_the_old_one() -> None:
+    with LocalProvider(lambda _: Reply(200, listed())) as provider:
+        destination = open_twilio(provider.base_url)
+        message = dataclasses.replace(ITEMS[0], first_tried_at=NOW - timedelta(minutes=10), is_readdressed=True)
+        assert destination.resolve([message], NOW)[0].outcome is Outcome.UNKNOWN
+        destination.close()
 
 
 def test_lookup_follows_pages_and_sees_through_shortened_links() -> None:

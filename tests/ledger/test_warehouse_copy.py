@@ -44,6 +44,15 @@ def test_every_table_is_there_with_its_types_although_empty(ledger: Ledger, ware
     assert types["messages", "offer_code"] == "VARCHAR"
 
 
+def test_a_column_that_a_newer_ledger_has_is_added_to_the_copy(ledger: Ledger, warehouse: duckdb.DuckDBPyConnection) -> None:
+    ledger.record("claims", [claim("a")])
+    ledger.copy_to_warehouse(warehouse)
+    warehouse.execute("alter table ledger.claims drop column destination")
+    ledger.record("claims", [{**claim("b"), "destination": "smtp"}])
+    ledger.copy_to_warehouse(warehouse)
+    assert warehouse.execute("select item_id, destination from ledger.claims order by seq").fetchall() == [("a", None), ("b", "smtp")]
+
+
 def test_only_new_rows_are_copied_and_values_stay_the_same(ledger: Ledger, warehouse: duckdb.DuckDBPyConnection) -> None:
     ledger.record("claims", [claim("a"), claim("b")])
     step = {

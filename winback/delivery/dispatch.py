@@ -22,7 +22,7 @@ from winback.clock import unguessable_token
 from winback.delivery.feedback import LOOK_AGAIN, SUPPRESSED, News, settle_doubts
 from winback.delivery.guard import pause_where_needed
 from winback.delivery.pace import Circuit, Rate, Timer, backoff
-from winback.delivery.queue import DISPATCHED, Item, Queue, claim, copy_ledger, record_late, workers_at_work
+from winback.delivery.queue import DISPATCHED, Item, Queue, address_check, claim, copy_ledger, record_late, workers_at_work
 from winback.delivery.rendering import Renderer
 from winback.delivery.rules import Rules
 from winback.delivery.slices import Slice
@@ -387,7 +387,7 @@ class _Lane:
         batch = _Batch(now + self.run.lease)
         # What stays unknown for good is claimed once more, to say so.
         repeatable = frozenset(item.item_id for item in items if item.state == "unknown" or (item.in_doubt and self.mode(item) != "leave"))
-        won, left = claim(self.run.ledger, items, self.run.worker, now, self.run.lease, repeatable=repeatable)
+        won, left = claim(self.run.ledger, items, self.run.worker, now, self.run.lease, repeatable=repeatable, destination=self.target.name)
         if self.can.rate_per_second:
             seen = self.run.ledger.at_work(_AT.format(self.target.name))
             self.rate.share(workers_at_work(self.run.ledger, now) if seen is None else seen)
@@ -440,7 +440,8 @@ class _Lane:
         if mode == "ask":
             return None
         if mode == "leave" or item.decision == "skip":
-            return "closed", Result(Outcome.UNKNOWN, f"in doubt, and then {item.reason or 'cannot be repeated'}")
+            why = item.reason or ("its destination is another now" if self._went_elsewhere(item) else "cannot be repeated")
+            return "closed", Result(Outcome.UNKNOWN, f"in doubt, and then {why}")
         return ("later", Result(Outcome.UNKNOWN, item.reason)) if item.decision == "defer" else None
 
     def _submit(self, batch: _Batch, chunk: list[tuple[Item, Sendable]], asked: bool, pool: ThreadPoolExecutor | None) -> None:
@@ -517,7 +518,7 @@ class _Lane:
                     "reason": result.reason or None,
                     "provider_id": result.provider_id or (item.provider_id if result.outcome is Outcome.UNKNOWN else "") or None,
                     "retry_at": self._retry_at(item, kind, result, now),
-                    "destination": self.target.name,
+                    "destination": item.row["in_doubt_at"] or self.target.name,
                     "recorded_at": now,
                 }
             )
@@ -546,14 +547,22 @@ class _Lane:
                 return now + max(wait, timedelta(seconds=self.can.ask_after))
         return None
 
+    def mode(self, item: Item) -> str:
+        """What to do with an item in doubt: repeat, ask or leave."""
+        return "leave" if self._went_elsewhere(item) else self.able(item)
+
+    def _went_elsewhere(self, item: Item) -> bool:
+        """Whether what is in doubt was handed to another destination: this one knows nothing of it, and would send it again."""
+        return item.row["in_doubt_at"] not in (None, self.target.name)
+
     # What differs between messages and audience changes
 
     def against(self, items: Sequence[Item], now: datetime) -> Mapping[str, str]:  # noqa: ARG002
         """{item_id: reason} of what should wait or no longer leave, since the queue was read."""
         return {}
 
-    def mode(self, item: Item) -> str:
-        """What to do with an item in doubt: repeat, ask or leave."""
+    def able(self, item: Item) -> str:
+        """What can be done here about an item in doubt: repeat, ask or leave."""
         raise NotImplementedError
 
     def make(self, item: Item) -> Sendable:
@@ -579,7 +588,7 @@ class _MessageLane(_Lane):
     def against(self, items: Sequence[Item], now: datetime) -> Mapping[str, str]:
         return self.run.news.against(items, now)
 
-    def mode(self, item: Item) -> str:
+    def able(self, item: Item) -> str:
         # Where both can be done, repeating is quicker; what is not to be sent any more, or not now, is asked about.
         if self.can.idempotent and (item.decision == "send" or not self.can.can_ask):
             return "repeat"
@@ -591,12 +600,20 @@ class _MessageLane(_Lane):
     def hand_over(self, things: Sequence[Message], now: datetime) -> list[Result]:
         return list(self.target.send(things, now))
 
-    def ask(self, things: Sequence[Message], items: Sequence[Item], now: datetime) -> list[Result]:  # noqa: ARG002
-        return list(self.target.resolve(things, now))
+    def ask(self, things: Sequence[Message], items: Sequence[Item], now: datetime) -> list[Result]:
+        asked = [
+            replace(
+                message,
+                first_tried_at=item.row["first_claimed_at"],
+                is_readdressed=any(check != address_check(item) for check in item.row["address_checks"] or ()),
+            )
+            for message, item in zip(things, items, strict=True)
+        ]
+        return list(self.target.resolve(asked, now))
 
 
 class _AudienceLane(_Lane):
-    def mode(self, item: Item) -> str:
+    def able(self, item: Item) -> str:
         if item.provider_id and isinstance(self.target, FollowsUp):
             return "ask"
         return "repeat" if self.can.idempotent else "leave"

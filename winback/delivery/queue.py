@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 import duckdb
@@ -241,14 +242,18 @@ def _state(
             select * from ledger.{table} where as_of >= $since{listed}
         ),
         claimed as (
-            select item_id, max(attempt) as attempts, arg_max(lease_until, attempt) as lease_until
+            select item_id, max(attempt) as attempts,
+                arg_max({{'lease_until': lease_until, 'destination': destination}}, attempt) as latest,
+                min(recorded_at) as first_claimed_at, list(distinct address_check) filter (address_check is not null) as address_checks
             from ledger.claims
             where item_id in (select {key} from items)
             group by item_id
         ),
         answered as (
             select item_id, max(attempt) as attempts,
-                arg_max({{'outcome': outcome, 'retry_at': retry_at, 'provider_id': provider_id, 'reason': reason}}, attempt) as latest
+                arg_max({{
+                    'outcome': outcome, 'retry_at': retry_at, 'provider_id': provider_id, 'reason': reason, 'destination': destination
+                }}, attempt) as latest
             from ledger.outcomes
             where item_id in (select {key} from items)
             group by item_id
@@ -258,7 +263,7 @@ def _state(
                 greatest(coalesce(claimed.attempts, 0), coalesce(answered.attempts, 0))::integer as attempts,
                 case
                     when coalesce(claimed.attempts, 0) > coalesce(answered.attempts, 0)
-                        then case when claimed.lease_until <= $now then 'lapsed' else 'in_flight' end
+                        then case when claimed.latest.lease_until <= $now then 'lapsed' else 'in_flight' end
                     when answered.latest is null then 'fresh'
                     when answered.latest.outcome in ('accepted', 'rejected', 'skipped') then 'final'
                     when answered.latest.outcome = 'unknown' and answered.latest.retry_at is null then 'final'
@@ -267,6 +272,11 @@ def _state(
                     else 'deferred'
                 end as state,
                 case when answered.latest.outcome = 'unknown' then answered.latest.provider_id end as provider_id,
+                case
+                    when coalesce(claimed.attempts, 0) > coalesce(answered.attempts, 0) then claimed.latest.destination
+                    when answered.latest.outcome = 'unknown' then answered.latest.destination
+                end as in_doubt_at,
+                claimed.first_claimed_at, claimed.address_checks,
                 answered.latest.retry_at as retry_at,
                 answered.latest.reason as last_reason
                 {"" if is_message else ", items.as_of as not_before"}
@@ -281,9 +291,9 @@ def _state(
 
 
 def claim(
-    ledger: Ledger, items: Sequence[Item], worker: str, now: datetime, lease: timedelta, *, repeatable: frozenset[str]
+    ledger: Ledger, items: Sequence[Item], worker: str, now: datetime, lease: timedelta, *, repeatable: frozenset[str], destination: str
 ) -> tuple[list[Item], int]:
-    """Claim items, committed to disk when this returns: nobody else will send those returned.
+    """Claim items for a destination, committed to disk when this returns: nobody else will send those returned.
 
     An item whose claim ran out is first recorded as unknown; it is claimed again only if it is in `repeatable` (item ids that may be
     sent or asked about again). Returns the items won and the number of those left unknown for good.
@@ -301,6 +311,7 @@ def claim(
                     "reason": "the dispatcher ended before the answer was recorded",
                     "provider_id": item.provider_id or None,
                     "retry_at": now if item.item_id in repeatable else None,
+                    "destination": item.row.get("in_doubt_at"),
                     "recorded_at": now,
                 }
                 for item in lapsed
@@ -311,12 +322,27 @@ def claim(
         latest = _outcomes_of(writer.connection, before)
         wanted = [item for item in items if not item.attempts or _may_follow(item, latest, repeatable)]
         rows = [
-            {"item_id": item.item_id, "attempt": item.attempts + 1, "worker": worker, "lease_until": now + lease, "recorded_at": now}
+            {
+                "item_id": item.item_id,
+                "attempt": item.attempts + 1,
+                "worker": worker,
+                "lease_until": now + lease,
+                # What is in doubt stays in doubt where it went, also should this dispatcher die.
+                "destination": item.row.get("in_doubt_at") or destination,
+                "address_check": address_check(item),
+                "recorded_at": now,
+            }
             for item in wanted
         ]
         if writer.record("claims", rows) != len(rows):
             wanted = _mine(writer.connection, wanted, worker)
     return wanted, len(left)
+
+
+def address_check(item: Item) -> str | None:
+    """16 bits of a hash: tells whether an address is still the same, and not whose it is."""
+    address = item.row.get("address")
+    return sha256(address.encode()).hexdigest()[:4] if address else None
 
 
 def record_late(writer: Writer, rows: Sequence[Mapping[str, Any]], worker: str) -> None:
@@ -679,6 +705,7 @@ select
         order by {_DEADLY.format("turned")}, turned.state in ('unknown', 'lapsed') desc, turned.priority desc, turned.seq
     ) as position,
     turned.enrolment_id, turned.step_no, turned.customer_id, turned.program, turned.version, turned.kind, turned.channel, turned.content,
+    turned.in_doubt_at, turned.first_claimed_at, turned.address_checks,
     turned.offer_code, turned.as_of, turned.enrolled_at, turned.exit_on_engagement, turned.address, turned.expires_at,
     contacts.first_name, contacts.last_name, contacts.country, contacts.language, contacts.extras,
     customers.days_since_last_order, customers.order_count, customers.main_category, customers.lifetime_value, customers.last_ordered_at,
@@ -771,7 +798,7 @@ select
         partition by judged.platform order by {_DEADLY.format("judged")}, judged.audience, judged.operation desc, judged.seq
     ) as position,
     judged.platform, judged.audience, judged.program, judged.customer_id, judged.operation, judged.identifiers, judged.as_of,
-    judged.last_reason,
+    judged.last_reason, judged.in_doubt_at,
     contacts.email, contacts.phone, contacts.first_name, contacts.last_name, contacts.country
 from judged
 left join contacts on contacts.customer_id = judged.customer_id

@@ -60,7 +60,11 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One rendered message for one person. `to` is an email address, an E.164 number, a push token or (tasks) a customer id."""
+    """One rendered message for one person. `to` is an email address, an E.164 number, a push token or (tasks) a customer id.
+
+    Where `resolve` is asked about it, text and address are those of today, which may be others than those of the attempt: `first_tried_at`
+    is the instant (naive UTC) before which it cannot have left, `is_readdressed` whether an attempt had another address.
+    """
 
     message_id: str
     channel: Channel
@@ -80,6 +84,8 @@ class Message:
     unsubscribe_mailto: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     data: Mapping[str, str] = field(default_factory=dict)
+    first_tried_at: datetime | None = None
+    is_readdressed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ CAPABILITIES = Capabilities(
 
 LONGEST_BODY = 1600
 LOOK_BACK = timedelta(days=7)
+CLOCKS_DIFFER = timedelta(minutes=5)
+"""How far Twilio's clock and ours may be apart."""
 PAGE_SIZE = 100
 
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
@@ -157,9 +159,10 @@ class Twilio:
     def resolve(self, messages: Sequence[Message], now: datetime) -> list[Result]:
         """Look for each message among those to its number of the last week, by its text.
 
-        Found: accepted (or rejected, if it failed since). Not found: deferred, as it was never taken. Ask no sooner than
-        `capabilities.ask_after` after the attempt. Where two messages of a week have the same text, the later counts as found: better a
-        message less than one twice.
+        Found: accepted (or rejected, if it failed since). Not found: deferred, as it was never taken. But the text is rendered anew and
+        may have been another, as may the number: where anything else went to the number since the first attempt, or where the number is
+        not the one of each attempt, it stays unknown. Ask no sooner than `capabilities.ask_after` after the attempt. Where two messages of
+        a week have the same text, the later counts as found: better a message less than one twice.
 
         Raises
         ------
@@ -173,6 +176,9 @@ class Twilio:
         path = f"{self._account}/Messages.json"
         params: dict[str, Any] | None = {"To": message.to, "PageSize": PAGE_SIZE}
         wanted = _folded(message.text)
+        tried = message.first_tried_at - CLOCKS_DIFFER if message.first_tried_at else now - LOOK_BACK
+        begin = min(tried, now - LOOK_BACK)
+        something_else = False
         while True:
             try:
                 page = self._client.request("GET", path, params=params, reading=True).json_object()
@@ -181,14 +187,19 @@ class Twilio:
                 return Result(Outcome.UNKNOWN, "Twilio: the list of messages could not be read")
             except RejectItem as refusal:
                 return Result(Outcome.UNKNOWN, refusal.reason)
-            recent = [entry for entry in outbound if _created(entry, now) > now - LOOK_BACK]
+            recent = [entry for entry in outbound if _created(entry, now) > begin]
             found = next((entry for entry in recent if _folded(str(entry.get("body"))) == wanted), None)
             if found is not None:
                 failed = found.get("status") in _FAILED
                 return Result(Outcome.REJECTED if failed else Outcome.ACCEPTED, _failure(found) if failed else "", _sid(found))
+            something_else = something_else or any(_created(entry, now) > tried for entry in recent)
             next_page = page.get("next_page_uri")
             # The newest come first: a page that ends before the window is the last of interest.
             if len(recent) < len(outbound) or not isinstance(next_page, str) or not next_page.startswith("/"):
+                if message.is_readdressed:
+                    return Result(Outcome.UNKNOWN, "Twilio: not among the messages taken for this number, and it was tried at another")
+                if something_else:
+                    return Result(Outcome.UNKNOWN, "Twilio: since the attempt another text was taken for this number, which may be it")
                 return Result(Outcome.DEFERRED, "Twilio: not among the messages taken")
             path, params = next_page, None
 

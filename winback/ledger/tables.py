@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Date, DateTime, Index, Integer, MetaData, Table, Text, UniqueConstraint, text
 
-SCHEMA_VERSION = "0004"
+SCHEMA_VERSION = "0005"
 """The newest migration. A constant, so that opening an up-to-date ledger needs no Alembic; a test compares the two."""
 
 metadata = MetaData()
@@ -118,6 +118,8 @@ claims = _table(
     _integer("attempt"),
     _text("worker"),
     _instant("lease_until"),
+    _text("destination", null=True),
+    _text("address_check", null=True),
     keys=(("item_id", "attempt"),),
 )
 outcomes = _table(

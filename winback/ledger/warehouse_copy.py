@@ -42,11 +42,16 @@ def copy(engine: Engine, warehouse: duckdb.DuckDBPyConnection, only: Mapping[str
     warehouse.execute("begin")
     try:
         warehouse.execute("create schema if not exists ledger")
-        found = warehouse.execute("select table_name from information_schema.tables where table_schema = 'ledger'").fetchall()
+        found = warehouse.execute("select table_name, column_name from information_schema.columns where table_schema = 'ledger'").fetchall()
         existing = {row[0] for row in found}
         for table in tables:
             if table.name not in existing:
-                warehouse.execute(f"create table ledger.{table.name} ({_columns(table)})")
+                warehouse.execute(f"create table ledger.{table.name} ({', '.join(_columns(table).values())})")
+                continue
+            for name, definition in _columns(table).items():
+                if (table.name, name) not in found:
+                    # Added since; the rows of before have nothing in it, here as in the ledger.
+                    warehouse.execute(f"alter table ledger.{table.name} add column {definition}")
         starts = _starts(warehouse, tables)
         last = _last_keys(warehouse, tables, starts)
         ends = _ends(engine, tables)
@@ -64,12 +69,13 @@ def copy(engine: Engine, warehouse: duckdb.DuckDBPyConnection, only: Mapping[str
     return added
 
 
-def _columns(table: Table) -> str:
-    columns = []
+def _columns(table: Table) -> dict[str, str]:
+    """{name: definition}"""
+    columns = {}
     for column in table.columns:
         kind = "bigint" if column.name == "seq" else next(name for base, (name, _) in _TYPES.items() if isinstance(column.type, base))
-        columns.append(f"{column.name} {kind}")
-    return ", ".join(columns)
+        columns[column.name] = f"{column.name} {kind}"
+    return columns
 
 
 def _ends(engine: Engine, tables: list[Table]) -> dict[str, int]:
