@@ -168,6 +168,35 @@ def test_what_became_known_since_the_plan_keeps_a_message_from_leaving(shop: Sho
     assert regret_sends(shop.warehouse) == 0
 
 
+@pytest.mark.parametrize("clock", ["real", "simulated"])
+@pytest.mark.parametrize("what", ["purchased", "consent_withdrawn", "unsubscribed", "complained"])
+def test_what_was_stamped_by_a_clock_ahead_of_ours_has_happened(shop: Shop, what: str, clock: str) -> None:
+    """On a simulated clock it has not: the raw tables hold the days to come."""
+    shop.settings = shop.settings.model_copy(update={"clock": clock})
+    shop.customer("ann")
+    message = shop.message("ann")
+    ahead = NOON + timedelta(hours=5)
+    match what:
+        case "purchased":
+            shop.order("ann", ahead)
+        case "consent_withdrawn":
+            shop.consent("ann", "email", ahead, granted=False)
+        case _:
+            shop.event("ann", what, ahead)
+    run(shop)
+    reason = {"complained": "unsubscribed"}.get(what, what)
+    assert shop.outcomes(message) == [("skipped", reason) if clock == "real" else ("accepted", None)]
+
+
+def test_consent_that_is_stamped_ahead_of_our_clock_is_not_given_yet(shop: Shop) -> None:
+    shop.settings = shop.settings.model_copy(update={"clock": "real"})
+    shop.customer("ann", consents=[])
+    message = shop.message("ann")
+    shop.consent("ann", "email", NOON + timedelta(hours=5))
+    run(shop)
+    assert shop.outcomes(message) == [("skipped", "no_consent")]
+
+
 @pytest.mark.parametrize(
     "order",
     [

@@ -22,7 +22,7 @@ from winback.clock import unguessable_token
 from winback.delivery.feedback import LOOK_AGAIN, SUPPRESSED, News, settle_doubts
 from winback.delivery.guard import pause_where_needed
 from winback.delivery.pace import Circuit, Rate, Timer, backoff
-from winback.delivery.queue import DISPATCHED, Item, Queue, address_check, claim, copy_ledger, record_late, workers_at_work
+from winback.delivery.queue import CLOCKS_AHEAD, DISPATCHED, Item, Queue, address_check, claim, copy_ledger, record_late, workers_at_work
 from winback.delivery.rendering import Renderer
 from winback.delivery.rules import Rules
 from winback.delivery.slices import Slice
@@ -162,6 +162,8 @@ def dispatch(
         lease,
         Rules.in_force(settings),
         share,
+        # On a simulated clock the raw tables hold the next days too.
+        CLOCKS_AHEAD if settings.clock == "real" else timedelta(0),
         time_passes=clock is not None,
     )
     if shares_before is not None:
@@ -205,6 +207,7 @@ class _Run:
         lease: timedelta,
         rules: Rules,
         share: Share | None,
+        heard_ahead: timedelta,
         *,
         time_passes: bool,
     ) -> None:
@@ -216,6 +219,7 @@ class _Run:
         self.timer = timer
         self.lease = lease
         self.rules = rules
+        self.heard_ahead = heard_ahead
         self.share = share
         self.news: News
         self.time_passes = time_passes
@@ -242,7 +246,9 @@ class _Run:
         """Work through what is due now; returns how many items were claimed."""
         before = self.report.claimed
         self._look_back()
-        queue = Queue(self.connection, self.ledger, self.rules, self.clock(), self.share.part if self.share else None)
+        now = self.clock()
+        part = self.share.part if self.share else None
+        queue = Queue(self.connection, self.ledger, self.rules, now, part, against_until=now + self.heard_ahead)
         try:
             found = [self._lane(queue, kind, name) for kind, name in queue.lanes()]
             lanes = [lane for lane in found if lane is not None and not lane.circuit.is_open]

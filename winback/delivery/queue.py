@@ -34,6 +34,9 @@ DISPATCHED = "dispatch"
 REOPENED = "retry"
 """The act of a person who puts an item back into the queue."""
 
+CLOCKS_AHEAD = timedelta(days=1)
+"""How far ahead of ours the clock, or the time zone, of who stamped a row may be: what the checks on raw data let pass (future_hours)."""
+
 MESSAGES = "winback_message_queue"
 CHANGES = "winback_change_queue"
 
@@ -70,15 +73,24 @@ class Queue:
     """The due items of one pass, in temporary tables of the warehouse connection. Use from one thread.
 
     The warehouse has the ledger's rows already. `part`: the warehouse is a hand-out, and only the items that it lists are looked at.
+    `against_until`: up to which instant purchases and refusals count; what speaks for sending counts up to `now`.
     """
 
     def __init__(
-        self, connection: duckdb.DuckDBPyConnection, ledger: Ledger, rules: Rules, now: datetime, part: Slice | None = None
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        ledger: Ledger,
+        rules: Rules,
+        now: datetime,
+        part: Slice | None = None,
+        *,
+        against_until: datetime,
     ) -> None:
         self._connection = connection
         self._rules = rules
         self._ledger = ledger
         self._now = now
+        self._against_until = against_until
         self._part = part
         self.since, self.trail_seen = open_since(ledger)
         _register_statuses(connection, ledger)
@@ -209,13 +221,13 @@ class Queue:
         self._connection.register("winback_quiet", quiet)
         self._connection.register("winback_caps", caps)
         try:
-            self._connection.execute(_message_queue(self._rules), {"now": now})
+            self._connection.execute(_message_queue(self._rules), {"now": now, "against_until": self._against_until})
         finally:
             self._connection.unregister("winback_quiet")
             self._connection.unregister("winback_caps")
 
     def _changes(self) -> None:
-        self._connection.execute(_CHANGE_QUEUE, {"now": self._now})
+        self._connection.execute(_CHANGE_QUEUE, {"now": self._now, "against_until": self._against_until})
 
 
 def copy_ledger(ledger: Ledger, connection: duckdb.DuckDBPyConnection, part: Slice | None = None) -> None:
@@ -434,13 +446,13 @@ def _register_statuses(connection: duckdb.DuckDBPyConnection, ledger: Ledger) ->
 
 
 def _purchased(alias: str) -> str:
-    """SQL: whether a purchase is known that ends the enrolment joined as `alias` (the models' rule, as of $now)."""
+    """SQL: whether a purchase is known that ends the enrolment joined as `alias` (the models' rule, as of $against_until)."""
     return f"""
         select {alias}.item_id
         from {alias}
         join raw.orders as orders on orders.customer_id = {alias}.customer_id
         where {alias}.exit_on_purchase
-            and orders.ordered_at <= $now
+            and orders.ordered_at <= $against_until
             and orders.ordered_at > {alias}.anchor_at
             and (
                 orders.ordered_at >= {alias}.enrolled_at
@@ -469,10 +481,10 @@ _SUPPRESSIONS = """
 
 _CONSENTS = """
     select customer_id, channel,
-        max(changed_at) filter (granted) as granted_at,
+        max(changed_at) filter (granted and changed_at <= $now) as granted_at,
         max(changed_at) filter (granted is not true) as withdrawn_at
     from raw.consents
-    where changed_at <= $now and customer_id in (select customer_id from due)
+    where changed_at <= $against_until and customer_id in (select customer_id from due)
     group by customer_id, channel
 """
 
@@ -539,7 +551,8 @@ landed as (
             when 'sms' then contacts.phone = trim(events.address)
             else contacts.push_token = trim(events.address)
         end
-    where events.occurred_at <= $now and events.occurred_at > $now - interval 400 day
+    where events.occurred_at <= case when events.event_type in ('unsubscribed', 'complained') then $against_until else $now end
+        and events.occurred_at > $now - interval 400 day
         and (events.customer_id in (select customer_id from due) or contacts.customer_id is not null)
 ),
 -- What we were told ourselves holds; another system's report of our message fills the days without.
