@@ -10,10 +10,13 @@ from random import Random
 from typing import Any, ClassVar
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 
 from tests.delivery.conftest import AS_OF, NOON, PlainRenderer, Shop, identity
 from winback.deliveries import may_retry, named, put_back
 from winback.delivery import DispatchReport, dispatch, regret_sends
+from winback.delivery.pace import Timer
 from winback.destinations import Destinations
 from winback.destinations.base import DEAD_TOKEN, AudienceChange, Capabilities, Channel, Contact, Message, Outcome, Result
 from winback.errors import InDoubt, RejectItem, RetryLater, StopRun
@@ -643,7 +646,7 @@ class Death(BaseException):
 
 
 def test_an_answer_that_comes_after_the_claim_ran_out_counts_all_the_same(shop: Shop) -> None:
-    """Another dispatcher has meanwhile noted the item as unknown, which it no longer is."""
+    """Another dispatcher has meanwhile noted the item as unknown, which it no longer is: neither what was taken, nor what was not."""
     for name in ("ann", "bob"):
         shop.customer(name)
     ids = [shop.message("ann"), shop.message("bob")]
@@ -657,8 +660,52 @@ def test_an_answer_that_comes_after_the_claim_ran_out_counts_all_the_same(shop: 
 
     run(shop, provider=Provider(slow))
     run(shop, NOON + timedelta(hours=1), provider=other)
-    assert sorted([outcome for outcome, _ in shop.outcomes(item)] for item in ids) == [["unknown"], ["unknown", "accepted"]]
-    assert other.calls == []
+    assert sorted([outcome for outcome, _ in shop.outcomes(item)] for item in ids) == [
+        ["unknown", "accepted"],
+        ["unknown", "deferred", "accepted"],
+    ]
+    assert other.calls == [1]
+
+
+def test_what_was_in_doubt_before_stays_so_when_a_late_answer_says_not_now(shop: Shop) -> None:
+    shop.customer("ann")
+    message = shop.message("ann")
+
+    def lost(messages: Sequence[Message]) -> list[Result]:
+        raise InDoubt("provider: sent, no answer")
+
+    run(shop, provider=SafeProvider(lost))
+
+    def slow(messages: Sequence[Message]) -> list[Result]:
+        places = shop.destinations(messages=Provider())
+        later = NOON + timedelta(hours=2)
+        dispatch(shop.settings, shop.warehouse.cursor(), shop.ledger, places, later, renderer=PlainRenderer())
+        return [Result(Outcome.DEFERRED, "provider: busy")]
+
+    run(shop, NOON + timedelta(hours=1), provider=SafeProvider(slow))
+    assert {outcome for outcome, _ in shop.outcomes(message)} == {"unknown"}
+
+
+def test_a_hiccup_of_the_ledger_leaves_nothing_in_doubt(shop: Shop) -> None:
+    shop.customer("ann")
+    message = shop.message("ann")
+    failures = [0]
+
+    def fail(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if "into outcomes" in statement and failures[0]:
+            failures[0] -= 1
+            raise OperationalError(statement, None, sqlite3.OperationalError("disk I/O error"))
+
+    def sent(messages: Sequence[Message]) -> list[Result]:
+        failures[0] = 3
+        return [Result(Outcome.ACCEPTED)] * len(messages)
+
+    event.listen(shop.ledger.engine, "before_cursor_execute", fail)
+    pauses: list[float] = []
+    report = run(shop, provider=Provider(sent), timer=Timer(sleep=pauses.append))
+    assert shop.outcomes(message) == [("accepted", None)]
+    assert report.total("accepted") == 1
+    assert pauses == [1.0, 2.0, 5.0]
 
 
 def test_no_call_begins_so_late_that_another_dispatcher_may_ask_before_it_can_be_found(shop: Shop) -> None:
@@ -807,8 +854,6 @@ def test_what_a_person_puts_back_while_a_dispatch_runs_is_seen_by_the_next(shop:
 def test_a_rate_is_kept_without_waiting_in_the_test(shop: Shop) -> None:
     class Slow(Provider):
         capabilities: ClassVar[Capabilities] = Capabilities(MESSAGES, batch_size=1, rate_per_second=2)
-
-    from winback.delivery.pace import Timer
 
     clock = [0.0]
 

@@ -6,7 +6,7 @@ import json
 import os
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -17,6 +17,7 @@ from random import Random
 from typing import Any
 
 import duckdb
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from winback.clock import unguessable_token
 from winback.delivery.feedback import LOOK_AGAIN, SUPPRESSED, News, settle_doubts
@@ -42,7 +43,7 @@ from winback.destinations.base import (
     Outcome,
     Result,
 )
-from winback.errors import InDoubt, RejectItem, RetryLater, StopRun
+from winback.errors import Busy, InDoubt, RejectItem, RetryLater, StopRun
 from winback.ledger import Ledger
 from winback.settings import Settings
 
@@ -53,6 +54,8 @@ LEASE = timedelta(minutes=15)
 CLAIMED_AT_ONCE = 1000
 _LONGEST_CALL = timedelta(minutes=1)
 _IN_DOUBT_AT_ONCE = 50
+_RECORDING_PAUSES = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0)
+"""Seconds. What was sent and is not recorded is in doubt, so a hiccup of the ledger is waited for; well within the lease."""
 _TOO_SMALL_WAIT = 24 * 3600.0
 _SKIPPED = "skipped"
 
@@ -513,8 +516,9 @@ class _Lane:
         for items, answer in batch.calls:
             results = answer.result() if isinstance(answer, Future) else answer
             batch.results += [(item, "answered", result) for item, result in zip(items, results, strict=True)]
-        rows = []
+        rows: list[Mapping[str, Any]] = []
         dead = []
+        not_taken: set[str] = set()
         for item, kind, result in batch.results:
             rows.append(
                 {
@@ -530,13 +534,29 @@ class _Lane:
             )
             if result.outcome is Outcome.REJECTED and result.reason == DEAD_TOKEN:
                 dead.append(item)
-        with self.run.ledger.writing() as writer:
-            if writer.record("outcomes", rows) != len(rows):
-                record_late(writer, rows, self.run.worker)
-            writer.record("suppressions", [_dead_token(item, self.target.name, now) for item in dead])
+            if not item.in_doubt and rows[-1]["outcome"] in (Outcome.DEFERRED, _SKIPPED):
+                not_taken.add(item.item_id)
+        self._write(rows, [_dead_token(item, self.target.name, now) for item in dead], not_taken)
         with self.run.lock:
             for row in rows:
                 self.run.report.count(self.label, row["outcome"], row["reason"] or "")
+
+    def _write(self, rows: list[Mapping[str, Any]], dead: list[Mapping[str, Any]], not_taken: Set[str]) -> None:
+        """Until it is written: a row that is there already, of a commit whose answer was lost, stays as it is."""
+        pauses = iter(_RECORDING_PAUSES)
+        while True:
+            try:
+                with self.run.ledger.writing() as writer:
+                    if writer.record("outcomes", rows) != len(rows):
+                        record_late(writer, rows, self.run.worker, not_taken=not_taken)
+                    writer.record("suppressions", dead)
+            except (Busy, InterfaceError, OperationalError):
+                pause = next(pauses, None)
+                if pause is None:
+                    raise
+                self.run.timer.sleep(pause)
+            else:
+                return
 
     def _retry_at(self, item: Item, kind: str, result: Result, now: datetime) -> datetime | None:
         if kind == "later":

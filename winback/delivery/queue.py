@@ -7,7 +7,7 @@ every message; what other dispatchers do meanwhile is settled by the ledger's cl
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -357,12 +357,13 @@ def address_check(item: Item) -> str | None:
     return sha256(address.encode()).hexdigest()[:4] if address else None
 
 
-def record_late(writer: Writer, rows: Sequence[Mapping[str, Any]], worker: str) -> None:
-    """Record final answers that came when the claim had run out and another dispatcher had noted the item as unknown: as the next attempt.
+def record_late(writer: Writer, rows: Sequence[Mapping[str, Any]], worker: str, *, not_taken: Set[str]) -> None:
+    """Record what was learnt when the claim had run out and another dispatcher had noted the item as unknown: as the next attempt.
 
-    Where that dispatcher is repeating or asking, its answer counts.
+    Final answers, and of the items in `not_taken`, which were not in doubt before, also that nothing of them was taken. Where that
+    dispatcher is repeating or asking, its answer counts.
     """
-    final = {row["item_id"]: row for row in rows if row["outcome"] in ("accepted", "rejected")}
+    final = {row["item_id"]: row for row in rows if row["outcome"] in ("accepted", "rejected") or row["item_id"] in not_taken}
     answers = list(final.values())
     for start in range(0, len(answers), 1000):
         known = sa.select(outcomes.c.item_id, outcomes.c.attempt).where(
