@@ -16,6 +16,7 @@ import structlog
 from winback.alerts import Watched, watch
 from winback.clock import utc_now
 from winback.delivery import ApplyReport, DispatchReport, Plan, apply_plan, dispatch, make_plan, read_plan, regret_sends
+from winback.delivery.dispatch import LONGEST_DISPATCH
 from winback.delivery.pace import Timer
 from winback.destinations import Destinations, open_destinations
 from winback.errors import BadConfig, StopRun
@@ -160,8 +161,11 @@ def dispatch_due(
                 report.add(last)
         else:
             # After shares: what was left by one that ended early, or has become due meanwhile.
+            until = now + LONGEST_DISPATCH
             now = utc_now() if shared else now
-            last = dispatch(settings, connection, ledger, destinations, now, clock=utc_now, linger=_LINGER, shares_before=shared)
+            last = dispatch(
+                settings, connection, ledger, destinations, now, clock=utc_now, linger=_LINGER, shares_before=shared, until=until
+            )
             report.add(last)
         if last is not None:
             ended = last.now if simulated else utc_now()

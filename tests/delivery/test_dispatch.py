@@ -867,6 +867,48 @@ def test_a_rate_is_kept_without_waiting_in_the_test(shop: Shop) -> None:
     assert clock[0] == pytest.approx(2.0)
 
 
+class Minutely(SafeProvider):
+    """One message a minute."""
+
+    capabilities: ClassVar[Capabilities] = Capabilities(MESSAGES, rate_per_second=1 / 60, idempotent=True)
+
+
+def minute_by_minute(shop: Shop, provider: Provider, begin: datetime = NOON) -> None:
+    passed = [0.0]
+
+    def sleep(seconds: float) -> None:
+        passed[0] += seconds
+
+    run(shop, begin, provider=provider, clock=lambda: begin + timedelta(seconds=passed[0]), timer=Timer(lambda: passed[0], sleep))
+
+
+def test_a_long_dispatch_looks_at_the_queue_again(shop: Shop) -> None:
+    """Quiet hours, caps and patience are those of the queue's reading; so is a pause."""
+    for number in range(30):
+        shop.customer(f"c{number}")
+        shop.message(f"c{number}")
+
+    def paused_meanwhile(messages: Sequence[Message]) -> list[Result]:
+        if len(provider.calls) == 5:
+            shop.status("lapsing", "paused", NOON + timedelta(minutes=5))
+        return [Result(Outcome.ACCEPTED)] * len(messages)
+
+    provider = Minutely(paused_meanwhile)
+    minute_by_minute(shop, provider)
+    assert len(provider.taken) == pytest.approx(15, abs=2)
+
+
+def test_a_dispatch_ends_so_that_others_get_their_turn_and_the_next_goes_on(shop: Shop) -> None:
+    for number in range(60):
+        shop.customer(f"c{number}")
+        shop.message(f"c{number}")
+    provider = Minutely()
+    minute_by_minute(shop, provider)
+    assert len(provider.taken) == pytest.approx(45, abs=2)
+    minute_by_minute(shop, provider, NOON + timedelta(hours=1))
+    assert len(provider.taken) == len(set(provider.taken)) == 60
+
+
 class Platform:
     """An ad platform with set semantics."""
 

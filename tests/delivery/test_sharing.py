@@ -219,6 +219,24 @@ def test_a_suppression_that_comes_after_the_hand_out_is_heard(shop: Shop) -> Non
     )
 
 
+def test_a_limit_that_comes_after_the_hand_out_is_heard(shop: Shop) -> None:
+    for number in range(12):
+        shop.customer(f"c{number}")
+        shop.message(f"c{number}")
+        shop.event(f"c{number}", "sent", AS_OF - timedelta(days=1))
+    to = places(provider := Provider(), shop.settings.outbox)
+    with hand_out(shop.settings, shop.warehouse, shop.ledger, NOON, slices=SLICES, at_least=1) as handed:
+        assert handed is not None
+        limits = [
+            {"limit_id": f"l{number}", "operation": "add", "customer_id": f"c{number}", "channel": "email", "max_messages": 1}
+            | {"window_days": 30, "recorded_at": NOON}
+            for number in range(12)
+        ]
+        shop.ledger.record("frequency_limits", limits)
+        send_slices(shop.settings, shop.ledger, to, handed, clock=lambda: NOON, renderer=PlainRenderer())
+    assert provider.taken == []
+
+
 def test_one_who_overlaps_sends_nothing_twice(shop: Shop) -> None:
     for number in range(30):
         shop.customer(f"c{number}")

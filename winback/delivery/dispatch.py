@@ -51,6 +51,12 @@ _AT = "destination {}"
 """Where a dispatcher is present while it calls a destination that has a rate."""
 
 LEASE = timedelta(minutes=15)
+LONGEST_PASS = timedelta(minutes=15)
+"""On the real clock: quiet hours, caps, patience and pauses are judged when the queue is read, so it is read afresh after this."""
+
+LONGEST_DISPATCH = timedelta(minutes=45)
+"""On the real clock: then landing gets its turn, which may bring purchases and refusals. What is left goes with the next dispatch."""
+
 CLAIMED_AT_ONCE = 1000
 _LONGEST_CALL = timedelta(minutes=1)
 _IN_DOUBT_AT_ONCE = 50
@@ -130,6 +136,7 @@ def dispatch(
     lease: timedelta = LEASE,
     share: Share | None = None,
     shares_before: DispatchReport | None = None,
+    until: datetime | None = None,
 ) -> DispatchReport:
     """Send everything that is due at `now` (naive UTC) and record what became of it.
 
@@ -147,6 +154,8 @@ def dispatch(
         `connection` is a hand-out: only the items that it lists are sent, and what is said of all of them is left to who handed it out.
     shares_before
         What shares of this dispatch have done: the report and the audit trail count it in.
+    until
+        When it ends, also where more is due; default: `LONGEST_DISPATCH` after `now`.
 
     Raises
     ------
@@ -165,6 +174,7 @@ def dispatch(
         lease,
         Rules.in_force(settings),
         share,
+        until or now + LONGEST_DISPATCH,
         # On a simulated clock the raw tables hold the next days too.
         CLOCKS_AHEAD if settings.clock == "real" else timedelta(0),
         time_passes=clock is not None,
@@ -174,6 +184,8 @@ def dispatch(
     deadline = now + linger
     while True:
         progress = run.one_pass()
+        if run.clock() >= run.until:
+            break
         if progress and (clock is not None or run.more):
             continue
         wake = run.next_retry
@@ -210,6 +222,7 @@ class _Run:
         lease: timedelta,
         rules: Rules,
         share: Share | None,
+        until: datetime,
         heard_ahead: timedelta,
         *,
         time_passes: bool,
@@ -223,6 +236,8 @@ class _Run:
         self.lease = lease
         self.rules = rules
         self.heard_ahead = heard_ahead
+        self.until = until
+        self._pass_until = until
         self.share = share
         self.news: News
         self.time_passes = time_passes
@@ -250,6 +265,7 @@ class _Run:
         before = self.report.claimed
         self._look_back()
         now = self.clock()
+        self._pass_until = min(now + LONGEST_PASS, self.until)
         part = self.share.part if self.share else None
         queue = Queue(self.connection, self.ledger, self.rules, now, part, against_until=now + self.heard_ahead)
         try:
@@ -294,8 +310,8 @@ class _Run:
             pause_where_needed(self.connection, self.ledger, self.rules, now)
 
     def may_go_on(self) -> bool:
-        """Whether what this run knows may still be acted on."""
-        return self.share is None or self.share.is_valid()
+        """Whether what this pass knows may still be acted on."""
+        return self.clock() < self._pass_until and (self.share is None or self.share.is_valid())
 
     def finish(self) -> None:
         """Note how it went, and from which day on items may still be open."""

@@ -21,7 +21,7 @@ from pathlib import Path
 import duckdb
 
 from winback.clock import unguessable_token
-from winback.delivery.dispatch import CLAIMED_AT_ONCE, DispatchReport, Share, dispatch
+from winback.delivery.dispatch import CLAIMED_AT_ONCE, LONGEST_DISPATCH, DispatchReport, Share, dispatch
 from winback.delivery.guard import pause_where_needed
 from winback.delivery.pace import Timer
 from winback.delivery.queue import copy_ledger, look_at_open, open_since
@@ -114,6 +114,11 @@ class HandOut:
         """
         return int(json.loads((self.folder / "hand_out.json").read_text(encoding="utf-8"))["slices"])
 
+    @property
+    def until(self) -> datetime:
+        """When the dispatch ends, also where more is due. Raises as `slices`."""
+        return datetime.fromisoformat(json.loads((self.folder / "hand_out.json").read_text(encoding="utf-8"))["until"])
+
     def stands(self, ledger: Ledger) -> bool:
         """Whether who handed it out is still there: if not, it may be out of date."""
         return bool(ledger.at_work(f"hand-out {self.folder.name}"))
@@ -187,7 +192,8 @@ def hand_out(
         made.folder.mkdir(parents=True, mode=0o700)
         try:
             _write(connection, made.folder)
-            (made.folder / "hand_out.json").write_text(json.dumps({"slices": slices}), encoding="utf-8")
+            until = (now + LONGEST_DISPATCH).isoformat()
+            (made.folder / "hand_out.json").write_text(json.dumps({"slices": slices, "until": until}), encoding="utf-8")
             yield made
         finally:
             shutil.rmtree(made.folder, ignore_errors=True)
@@ -252,16 +258,18 @@ def send_slices(
     """
     sent = 0
     try:
-        slices = handed.slices
+        slices, until = handed.slices, handed.until
         for number in ((first + offset) % slices for offset in range(slices)):
             with ledger.present(handed.desk(number), alone=True) as is_free:
                 if not is_free or handed.report_of(number).exists():
                     continue
                 share = Share(Slice(number, slices), lambda: handed.stands(ledger))
-                if not share.is_valid():
+                if not share.is_valid() or clock() >= until:
                     break
                 with handed.opened(settings, number) as connection:
-                    report = dispatch(settings, connection, ledger, destinations, clock(), renderer=renderer, clock=clock, share=share)
+                    report = dispatch(
+                        settings, connection, ledger, destinations, clock(), renderer=renderer, clock=clock, share=share, until=until
+                    )
                 _tell(handed.report_of(number), report)
                 sent += 1
     except (FileNotFoundError, duckdb.IOException):

@@ -39,7 +39,13 @@ class Slice:
             f" or exists (select from audience_changes where audience_changes.change_id = item_id and {self.holds(AUDIENCE)})"
         )
         of_others = f"exists (select from messages where messages.message_id = delivery_events.message_id and not {self.holds(CUSTOMER)})"
-        return {"claims": items, "outcomes": items, "suppressions": "true", "delivery_events": f"not {of_others}"}
+        return {
+            "claims": items,
+            "outcomes": items,
+            "suppressions": "true",
+            "frequency_limits": "true",
+            "delivery_events": f"not {of_others}",
+        }
 
 
 def number_of(key: str, slices: int) -> str:
