@@ -50,8 +50,8 @@ def _rows(warehouse: duckdb.DuckDBPyConnection, relation: str) -> list[tuple[Any
 def _derived_whole(shop: ChangingShop, as_of: datetime, *arguments: str) -> dict[str, list[tuple[Any, ...]]]:
     """What stays of a derivation from nothing, in a copy of the home.
 
-    A copy at a path of its own each time: dbt keeps a DuckDB file open to the end of the process, and whoever opens that path again is given
-    what dbt has open, whatever file stands there by then.
+    At a path of its own each time: dbt keeps a DuckDB file open to the end of the process, and whoever opens that path again is given what
+    dbt has open, whatever file stands there by then.
     """
     home = shop.settings.root.with_name(f"whole-{as_of:%Y%m%dT%H}")
     shutil.copytree(shop.settings.root, home)
