@@ -267,6 +267,42 @@ def test_a_dead_address_is_seen_on_the_page_until_another_one_takes_its_place(si
     assert 'value="email" disabled' not in site.ask("GET", site.links.preferences(message)).text
 
 
+@pytest.fixture
+def moved(site: Site) -> str:
+    """A message to Ann's new address, of which nothing has come back yet; her old address is dead."""
+    told(site, "bounced", "email", site.shop.message("ann", "email", step_no=5), "old@example.com")
+    return site.shop.message("ann", "email", step_no=6)
+
+
+@pytest.mark.parametrize("form", [ONE_CLICK, {"act": "leave"}])
+def test_who_has_a_new_address_can_leave_though_the_old_one_is_dead(site: Site, moved: str, form: dict[str, str]) -> None:
+    url = site.links.unsubscribe(moved)
+    assert 'name="act" value="leave"' in site.ask("GET", url).text
+    assert site.ask("POST", url, form).status_code == 200
+    assert site.suppressed() == {"email"}
+    assert "You are unsubscribed" in site.ask("GET", url).text
+
+
+@pytest.mark.parametrize("form", [{"act": "go"}, {"act": "choose", "emails": "usual"}])
+def test_what_the_page_of_choices_says_no_longer_comes_does_not_come_to_a_new_address(site: Site, moved: str, form: dict[str, str]) -> None:
+    assert "sends you nothing any more" in site.ask("POST", site.links.preferences(moved), form).text
+    assert site.suppressed() == {"email"}
+    site.ask("POST", site.links.preferences(moved), form)
+    assert len(site.ledger.rows("suppressions", customer_id="ann")) == 1
+
+
+@pytest.mark.parametrize("form", [ONE_CLICK, {"act": "leave"}])
+def test_who_has_a_new_address_can_leave_though_the_old_one_was_unsubscribed(site: Site, message: str, form: dict[str, str]) -> None:
+    told(site, "delivered", "email", message, "old@example.com")
+    told(site, "unsubscribed", "email", None, "old@example.com")
+    url = site.links.unsubscribe(site.shop.message("ann", "email", step_no=6))
+    assert 'name="act" value="leave"' in site.ask("GET", url).text
+    site.ask("POST", url, form)
+    assert site.suppressed() == {"email"}
+    assert "Welcome back" in site.ask("POST", url, {"act": "come_back"}).text
+    assert site.suppressed() == set()
+
+
 def test_a_form_that_never_ends_is_given_up(site: Site, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(links_routes, "FORM_SECONDS", 0.05)
     host, _, port = site.links.base_url.removeprefix("http://").partition(":")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -35,12 +35,14 @@ _REVOCABLE = frozenset({"unsubscribed", "suppressed"})
 class Choices:
     """What one customer gets. `has`: channels there are; of these, `on` are open and `silenced` cannot be opened by anybody.
 
-    `emails`: the strictest limit on emails of this customer, None for none.
+    `left`: channels that the customer has closed, at whatever address. `emails`: the strictest limit on emails of this customer, None for
+    none.
     """
 
     has: tuple[str, ...]
     on: frozenset[str]
     silenced: frozenset[str]
+    left: frozenset[str]
     emails: Limit | None
 
 
@@ -79,6 +81,7 @@ class ChoiceBook:
                 )
             }
             refusals = _refusals(connection, of.customer_id, self._clock())
+            left = _left(connection, of.customer_id, self._clock())
             limits = [limit for _, limit in _limits(connection, of.customer_id, "email")]
         has = sent | {of.channel} | self._reachable(of.customer_id)
         silenced = {channel for channel, reason in refusals if reason in _FINAL}
@@ -86,13 +89,13 @@ class ChoiceBook:
         known = tuple(channel for channel in CHANNELS if channel in has)
         on = frozenset(channel for channel in known if channel not in off | silenced and "all" not in off)
         strictest = min(limits, key=lambda limit: (limit[0] / limit[1], limit[0]), default=None)
-        return Choices(known, on, frozenset(silenced), strictest)
+        return Choices(known, on, frozenset(silenced), left, strictest)
 
     def leave(self, of: Recipient) -> None:
         """Close the message's channel. Doing it twice changes nothing more."""
         with self._ledger.writing() as writer:
             now = self._clock()
-            if (of.channel, UNSUBSCRIBED) not in _refusals(writer.connection, of.customer_id, now):
+            if of.channel not in _left(writer.connection, of.customer_id, now):
                 record_in(writer, [_event(of, "unsubscribed", of.channel, now)], now)
 
     def come_back(self, of: Recipient) -> None:
@@ -111,12 +114,14 @@ class ChoiceBook:
     def choose(self, of: Recipient, on: Iterable[str], emails: Limit | None) -> None:
         """Open the channels `on`, close the customer's others, and limit emails. What is so already writes nothing."""
         before = self.choices(of)
-        wanted = frozenset(on) & frozenset(before.has) - before.silenced
+        ticked = frozenset(on)
+        wanted = ticked & frozenset(before.has) - before.silenced
         with self._ledger.writing() as writer:
             now = self._clock()
             opened = [channel for channel in before.has if channel in wanted - before.on]
             events = [_resubscribed(writer.connection, of, channel, now) for channel in opened]
-            events += [_event(of, "unsubscribed", channel, now) for channel in before.has if channel in before.on - wanted]
+            kept = _left(writer.connection, of.customer_id, now) | ticked
+            events += [_event(of, "unsubscribed", channel, now) for channel in before.has if channel not in kept]
             if wanted:
                 # Whoever says how they want to be written to has read the message.
                 events.append(_event(of, "clicked", of.channel, now, link=CHOSE))
@@ -185,10 +190,20 @@ def _addresses(connection: sa.Connection, customer_id: str) -> dict[str, str]:
     return {row.channel: row.address_hash for row in rows}
 
 
+def _left(connection: sa.Connection, customer_id: str, now: datetime) -> frozenset[str]:
+    """Channels that the customer has closed, and not an address alone: it may be an old one, and mail to the new one would go on."""
+    left = {channel for channel, reason in _in_force(connection, customer_id, {}, now) if reason == UNSUBSCRIBED}
+    return frozenset(CHANNELS if "all" in left else left)
+
+
 def _refusals(connection: sa.Connection, customer_id: str, now: datetime) -> set[tuple[str, str]]:
     """(channel, reason) of what is in force for the customer, or for the address that the customer has there."""
+    return _in_force(connection, customer_id, _addresses(connection, customer_id), now)
+
+
+def _in_force(connection: sa.Connection, customer_id: str, addresses: Mapping[str, str], now: datetime) -> set[tuple[str, str]]:
+    """(channel, reason) of the suppressions that name the customer or one of the addresses, which are hashes by channel."""
     table = suppressions
-    addresses = _addresses(connection, customer_id)
     columns = (table.c.suppression_id, table.c.operation, table.c.channel, table.c.reason, table.c.starts_at, table.c.ends_at)
     of_customer = table.c.customer_id == customer_id
     of_addresses = [sa.and_(table.c.address_hash == hashed, table.c.channel == channel) for channel, hashed in addresses.items()]

@@ -122,7 +122,8 @@ class _Desk:
                 return HTMLResponse(self.pages.returned(language, instead))
             return HTMLResponse(self.pages.leaving(language, of.channel, instead), 400)
         choices = await run_in_threadpool(self._book.choices, of)
-        if of.channel in choices.on:
+        # A refusal of an address says nothing of the customer's others: whoever asks may still be written to.
+        if of.channel not in choices.left:
             return HTMLResponse(self.pages.leaving(language, of.channel, instead))
         return HTMLResponse(self.pages.left(language, of.channel, instead, undo=of.channel not in choices.silenced))
 
