@@ -92,6 +92,25 @@ def test_what_the_receiver_wrote_while_a_pass_is_under_way_is_seen_by_the_next_b
         shop.ledger.close()
 
 
+@pytest.mark.parametrize("channel", ["email", "all"])
+def test_who_leaves_by_a_link_while_a_pass_is_under_way_leaves_for_everybody_of_that_address(shop: Shop, channel: str) -> None:
+    shop.customer("ann")
+    before = earlier_message(shop)
+    messages = {}
+    for number in range(120):
+        name = f"c{number:03d}"
+        shop.customer(name, email="ann@example.com" if number == 119 else f"{name}@example.com")
+        messages[name] = shop.message(name)
+
+    def answer(batch: Sequence[Message]) -> list[Result]:
+        told(shop.ledger, "unsubscribed", before, NOON, source="links", channel=channel, customer_id="ann")
+        return [Result(Outcome.ACCEPTED)] * len(batch)
+
+    report = run(shop, provider=Provider(answer))
+    assert shop.outcomes(messages["c119"]) == [("skipped", "suppressed")]
+    assert report.total("accepted") == 119
+
+
 def test_a_suppression_that_was_lifted_is_no_news(shop: Shop) -> None:
     shop.customer("ann")
     message = shop.message("ann")

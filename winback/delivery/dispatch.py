@@ -298,7 +298,7 @@ class _Run:
     def _look_back(self) -> None:
         """What has come back of earlier messages: it settles doubts, and may say that a program should send no more."""
         part = self.share.part if self.share else None
-        self.news = News(self.ledger)
+        self.news = News(self.ledger, self._addresses_of)
         copy_ledger(self.ledger, self.connection, part)
         now = self.clock()
         settled = settle_doubts(self.connection, self.ledger, self.worker, self.rules, now)
@@ -308,6 +308,13 @@ class _Run:
         if part is None:
             # Shares of programs are judged where all of them is known.
             pause_where_needed(self.connection, self.ledger, self.rules, now)
+
+    def _addresses_of(self, customer_id: str) -> tuple[str | None, ...]:
+        with self.lock:
+            rows = self.connection.execute(
+                "select email, phone, push_token from intermediate.int_customers__contacts where customer_id = ?", [customer_id]
+            ).fetchall()
+        return tuple(address for row in rows for address in row)
 
     def may_go_on(self) -> bool:
         """Whether what this pass knows may still be acted on."""

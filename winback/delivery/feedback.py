@@ -7,7 +7,7 @@ ledger itself what has been added since.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ import duckdb
 import sqlalchemy as sa
 
 from winback.delivery.rules import Rules
+from winback.inbox.recording import UNSUBSCRIBED
 from winback.ledger import Ledger
 from winback.ledger.tables import delivery_events, messages, metadata, suppressions
 
@@ -70,10 +71,14 @@ def settle_doubts(connection: duckdb.DuckDBPyConnection, ledger: Ledger, worker:
 
 
 class News:
-    """What the ledger has learnt since this was made. Thread-safe."""
+    """What the ledger has learnt since this was made. Thread-safe.
 
-    def __init__(self, ledger: Ledger) -> None:
+    `addresses_of` tells the addresses (email, phone, push token) under which a customer is known.
+    """
+
+    def __init__(self, ledger: Ledger, addresses_of: Callable[[str], Sequence[str | None]]) -> None:
         self._ledger = ledger
+        self._addresses_of = addresses_of
         self._lock = threading.Lock()
         with ledger.reading() as connection:
             self._newest = {table.name: _newest(connection, table) for table in (suppressions, delivery_events)}
@@ -94,7 +99,7 @@ class News:
                 row = item.row
                 who = {row["customer_id"]}
                 if row["address"]:
-                    who.add(sha256(row["address"].encode()).hexdigest())
+                    who.add(_hash(row["address"]))
                 if any((one, channel) in self._silenced for one in who for channel in ("all", row["channel"])):
                     found[item.item_id] = SUPPRESSED
                 elif row["exit_on_engagement"] and any(self._engaged[one] >= row["enrolled_at"] for one in who & self._engaged.keys()):
@@ -105,10 +110,13 @@ class News:
         with self._ledger.reading() as connection:
             refusals, engagements = self._new_suppressions(connection, now), self._new_engagement(connection)
             self._newest = {name: _newest(connection, metadata.tables[name]) for name in self._newest}
-        for seq, customer, address, channel in refusals:
+        for seq, customer, address, channel, reason in refusals:
             if seq not in self._seen[suppressions.name]:
                 self._seen[suppressions.name].add(seq)
                 self._silenced.update((one, channel) for one in (customer, address) if one)
+                if customer and reason == UNSUBSCRIBED:
+                    # Who left by a link of ours left with the address, whoever else is known by it.
+                    self._silenced.update((_hash(one), channel) for one in self._addresses_of(customer) if one)
         for seq, who, occurred_at in engagements:
             if seq not in self._seen[delivery_events.name]:
                 self._seen[delivery_events.name].add(seq)
@@ -118,7 +126,7 @@ class News:
     def _new_suppressions(self, connection: sa.Connection, now: datetime) -> Sequence[Any]:
         table = suppressions
         lifts = sa.select(table.c.suppression_id).where(table.c.operation == "lift")
-        new = sa.select(table.c.seq, table.c.customer_id, table.c.address_hash, table.c.channel).where(
+        new = sa.select(table.c.seq, table.c.customer_id, table.c.address_hash, table.c.channel, table.c.reason).where(
             table.c.seq > self._newest[table.name] - _OVERLAP,
             table.c.operation == "add",
             table.c.starts_at <= now,
@@ -135,6 +143,10 @@ class News:
             .where(events.c.seq > self._newest[events.name] - _OVERLAP, events.c.event_type.in_(_ENGAGEMENT), events.c.is_machine == 0)
         )
         return connection.execute(new).all()
+
+
+def _hash(address: str) -> str:
+    return sha256(address.encode()).hexdigest()
 
 
 def _newest(connection: sa.Connection, table: sa.Table) -> int:
