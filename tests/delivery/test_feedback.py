@@ -111,6 +111,36 @@ def test_who_leaves_by_a_link_while_a_pass_is_under_way_leaves_for_everybody_of_
     assert report.total("accepted") == 119
 
 
+@pytest.mark.parametrize("event", ["bounced", "complained"])
+def test_what_a_mail_says_of_the_address_of_its_customer_silences_the_address(shop: Shop, event: EventType) -> None:
+    shop.customer("ann")
+    shop.customer("ann_again", email="ann@example.com")
+    message, shared = shop.message("ann"), shop.message("ann_again")
+    told(shop.ledger, event, earlier_message(shop), NOON - HOUR, source="mailbox", address_hash=address_hash("email", "Ann@example.com"))
+    run(shop)
+    assert shop.outcomes(message) == shop.outcomes(shared) == [("skipped", "suppressed")]
+    rows = shop.ledger.rows("suppressions")
+    run(shop, NOON + HOUR)
+    assert shop.ledger.rows("suppressions") == rows
+
+
+def test_what_a_mail_says_of_another_address_silences_nobody(shop: Shop) -> None:
+    shop.customer("ann")
+    shop.customer("victim")
+    message, other = shop.message("ann"), shop.message("victim")
+    told(
+        shop.ledger,
+        "bounced",
+        earlier_message(shop),
+        NOON - HOUR,
+        source="mailbox",
+        address_hash=address_hash("email", "victim@example.com"),
+    )
+    run(shop)
+    assert shop.outcomes(message) == shop.outcomes(other) == [("accepted", None)]
+    assert shop.ledger.rows("suppressions") == []
+
+
 def test_a_suppression_that_was_lifted_is_no_news(shop: Shop) -> None:
     shop.customer("ann")
     message = shop.message("ann")

@@ -152,6 +152,15 @@ def varied(shop: Shop) -> None:
             case 9:
                 shop.customer(name)
                 shop.message(name, program="second", step_no=2)
+            case 10:
+                # A mail has said that the address is dead, and nothing has been made of it yet.
+                shop.customer(name)
+                earlier = shop.message(name, program="earlier", as_of=AS_OF - timedelta(days=2))
+                event = {"event_id": name, "source": "mailbox", "event_type": "bounced", "channel": "email", "message_id": earlier}
+                hashed = sha256(f"{name}@example.com".encode()).hexdigest()
+                row = event | {"address_hash": hashed, "occurred_at": AS_OF, "is_machine": 0, "recorded_at": AS_OF}
+                shop.ledger.record("delivery_events", [row])
+                shop.ledger.record("outcomes", [{"item_id": earlier, "attempt": 1, "outcome": "accepted", "recorded_at": AS_OF}])
             case _:
                 shop.customer(name)
         shop.message(name)

@@ -99,7 +99,8 @@ def test_a_folder_of_eml_files(ledger: Ledger, tmp_path: Path) -> None:
     for name, content in {"a.eml": bounce(), "b.eml": complaint(), "c.eml": b"Subject: hello\n\nhello", "d.txt": b"no mail"}.items():
         (folder / name).write_bytes(content)
     assert read(ledger, folder) == MailReport(mails=3, events=2, ignored=1)
-    assert holding(ledger) == {(None, ADA, "email", "bounced"), ("c1", ADA, "email", "complained")}
+    assert holding(ledger) == {("c1", None, "email", "complained")}
+    assert {row["address_hash"] for row in ledger.rows("delivery_events")} == {ADA}
     assert sorted(path.name for path in folder.iterdir()) == ["d.txt", "read"]
     assert read(ledger, folder) == MailReport()
     (folder / "again.eml").write_bytes(bounce())
@@ -122,6 +123,17 @@ def test_a_forged_report_about_no_message_of_ours_silences_nobody(ledger: Ledger
     assert read(ledger, folder).events == 2
     assert holding(ledger) == set()
     assert {row["message_id"] for row in ledger.rows("delivery_events")} == {THEIRS}
+
+
+def test_a_report_about_a_message_of_ours_silences_nobody_elses_address(ledger: Ledger, tmp_path: Path) -> None:
+    folder = tmp_path / "bounces"
+    folder.mkdir()
+    block = b"\nFinal-Recipient: rfc822; victim@example.com\nAction: failed\nStatus: 5.1.1\n"
+    (folder / "a.eml").write_bytes(bounce().replace(b"\n\nOriginal-Recipient", b"\n" + block * 3 + b"\nOriginal-Recipient"))
+    (folder / "b.eml").write_bytes(complaint(recipient="victim@example.com"))
+    (folder / "c.eml").write_bytes(complaint(recipient="victim@example.com", feedback="opt-out"))
+    assert read(ledger, folder) == MailReport(mails=3, events=3)
+    assert holding(ledger) == {("c1", None, "email", "complained"), ("c1", None, "email", "unsubscribed")}
 
 
 def test_a_complaint_with_the_address_blacked_out_is_about_the_messages_customer(ledger: Ledger, tmp_path: Path) -> None:

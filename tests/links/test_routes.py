@@ -239,13 +239,13 @@ def test_complaints_are_not_taken_back_by_a_page(site: Site, message: str) -> No
     assert "come_back" not in site.ask("GET", site.links.unsubscribe(message)).text
 
 
-def told(site: Site, kind: EventType, channel: str, message_id: str | None, address: str) -> None:
+def told(site: Site, kind: EventType, channel: str, message_id: str | None, address: str, source: str = "twilio") -> None:
     """A provider's event, before anything is asked of the site."""
     at = NOON - timedelta(hours=1)
     hashed = address_hash(channel, address)
     event_id = derived_id(kind, channel, message_id, address)
     event = Event(
-        event_id=event_id, source="twilio", event_type=kind, occurred_at=at, channel=channel, message_id=message_id, address_hash=hashed
+        event_id=event_id, source=source, event_type=kind, occurred_at=at, channel=channel, message_id=message_id, address_hash=hashed
     )
     record_events(site.ledger, [event], at)
 
@@ -301,6 +301,15 @@ def test_who_has_a_new_address_can_leave_though_the_old_one_was_unsubscribed(sit
     assert site.suppressed() == {"email"}
     assert "Welcome back" in site.ask("POST", url, {"act": "come_back"}).text
     assert site.suppressed() == set()
+
+
+def test_an_address_that_only_a_mail_names_is_not_opened_again(site: Site, message: str) -> None:
+    told(site, "unsubscribed", "email", None, "bob@example.com")
+    told(site, "delivered", "email", message, "bob@example.com", source="mailbox")
+    site.ask("POST", site.links.unsubscribe(message), ONE_CLICK)
+    site.ask("POST", site.links.unsubscribe(message), {"act": "come_back"})
+    rows = site.ledger.rows("suppressions", address_hash=address_hash("email", "bob@example.com"))
+    assert [row["operation"] for row in rows] == ["add"]
 
 
 def test_a_form_that_never_ends_is_given_up(site: Site, message: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ import duckdb
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from winback.clock import unguessable_token
-from winback.delivery.feedback import LOOK_AGAIN, SUPPRESSED, News, settle_doubts
+from winback.delivery.feedback import LOOK_AGAIN, SUPPRESSED, News, settle_doubts, silence_claimed
 from winback.delivery.guard import pause_where_needed
 from winback.delivery.pace import Circuit, Rate, Timer, backoff
 from winback.delivery.queue import CLOCKS_AHEAD, DISPATCHED, Item, Queue, address_check, claim, copy_ledger, record_late, workers_at_work
@@ -306,6 +306,8 @@ class _Run:
             self.report.settled.update(settled)
             copy_ledger(self.ledger, self.connection, part)
         if part is None:
+            if silence_claimed(self.connection, self.ledger, now):
+                copy_ledger(self.ledger, self.connection)
             # Shares of programs are judged where all of them is known.
             pause_where_needed(self.connection, self.ledger, self.rules, now)
 

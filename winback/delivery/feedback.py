@@ -16,7 +16,7 @@ import duckdb
 import sqlalchemy as sa
 
 from winback.delivery.rules import Rules
-from winback.inbox.recording import UNSUBSCRIBED
+from winback.inbox.recording import MAILBOX, UNSUBSCRIBED, derived_id
 from winback.ledger import Ledger
 from winback.ledger.tables import delivery_events, messages, metadata, suppressions
 
@@ -68,6 +68,49 @@ def settle_doubts(connection: duckdb.DuckDBPyConnection, ledger: Ledger, worker:
             writer.record("outcomes", [follows | {"outcome": outcome, "reason": rules.proved_by_event, "destination": destination}])
             settled[outcome] = settled.get(outcome, 0) + 1
     return settled
+
+
+_CLAIMED = f"""
+select events.event_id, events.event_type, events.channel, events.address_hash, events.occurred_at, messages.customer_id
+from ledger.delivery_events as events
+join ledger.messages as messages using (message_id)
+anti join ledger.suppressions as known
+    on known.address_hash = events.address_hash and known.channel = events.channel and known.reason = events.event_type
+where events.source = '{MAILBOX}' and events.event_type in ('bounced', 'complained') and events.address_hash is not null
+order by events.event_id
+"""
+
+
+def silence_claimed(connection: duckdb.DuckDBPyConnection, ledger: Ledger, now: datetime) -> int:
+    """Silence the addresses that mails called dead or complained of, where they are those of the messages' customers; returns how many.
+
+    Whoever has had a message of ours can write a mail about it that names anybody. Reads schema `ledger` of the warehouse and, where mails
+    have claimed something, the customers' addresses.
+    """
+    claimed = connection.execute(_CLAIMED).fetchall()
+    if not claimed:
+        return 0
+    addresses = set(
+        connection.execute(
+            "select customer_id, sha256(email) from intermediate.int_customers__contacts where customer_id in (select unnest(?))",
+            [sorted({row[-1] for row in claimed})],
+        ).fetchall()
+    )
+    rows = [
+        {
+            "suppression_id": derived_id(reason, hashed, channel, event_id),
+            "operation": "add",
+            "address_hash": hashed,
+            "channel": channel,
+            "reason": reason,
+            "starts_at": occurred_at,
+            "source": MAILBOX,
+            "recorded_at": now,
+        }
+        for event_id, reason, channel, hashed, occurred_at, customer_id in claimed
+        if (customer_id, hashed) in addresses
+    ]
+    return ledger.record("suppressions", rows) if rows else 0
 
 
 class News:

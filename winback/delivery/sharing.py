@@ -22,6 +22,7 @@ import duckdb
 
 from winback.clock import unguessable_token
 from winback.delivery.dispatch import CLAIMED_AT_ONCE, LONGEST_DISPATCH, DispatchReport, Share, dispatch
+from winback.delivery.feedback import silence_claimed
 from winback.delivery.guard import pause_where_needed
 from winback.delivery.pace import Timer
 from winback.delivery.queue import copy_ledger, look_at_open, open_since
@@ -171,6 +172,8 @@ def hand_out(
     `connection` is the workbench; it is not needed any more when the block begins.
     """
     copy_ledger(ledger, connection)
+    if silence_claimed(connection, ledger, now):
+        copy_ledger(ledger, connection)
     pause_where_needed(connection, ledger, Rules.in_force(settings), now)
     since, _ = open_since(ledger)
     look_at_open(connection, since, now)

@@ -29,6 +29,9 @@ EventType = Literal[
 
 UNSUBSCRIBED = "unsubscribed"
 RESUBSCRIBED = "resubscribed"
+MAILBOX = "mailbox"
+"""Source of what came by mail, which proves nothing about who wrote it: the address is a claim, even about a message of ours."""
+
 _REFUSALS = frozenset({"bounced", "complained", UNSUBSCRIBED})
 _CHUNK = 400
 _LOCK = 7_303_003
@@ -168,19 +171,23 @@ def _customer(event: Event, customers: dict[str, str]) -> str | None:
 
 
 def _suppressions(event: Event, customers: dict[str, str], now: datetime) -> list[dict[str, Any]]:
-    """The row that keeps the channel silent. A dead address is silenced as an address, a person's wish as the person's too."""
+    """The row that keeps the channel silent. A dead address is silenced as an address, a person's wish as the person's too.
+
+    An address that is only claimed is left to the dispatcher, which knows the addresses of customers (`silence_claimed`).
+    """
     customer = _customer(event, customers)
+    address = None if event.source == MAILBOX else event.address_hash
     if event.event_type == "bounced" and event.address_hash:
         customer = None
-    if event.channel is None or not (event.address_hash or customer):
+    if event.channel is None or not (address or customer):
         return []
     reason = DEAD_TOKEN if (event.event_type, event.channel) == ("bounced", "push") else event.event_type
     return [
         {
-            "suppression_id": derived_id(reason, event.address_hash or customer, event.channel, event.event_id),
+            "suppression_id": derived_id(reason, address or customer, event.channel, event.event_id),
             "operation": "add",
             "customer_id": customer,
-            "address_hash": event.address_hash,
+            "address_hash": address,
             "channel": event.channel,
             "reason": reason,
             "starts_at": min(event.occurred_at, now),

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from winback.inbox.recording import UNSUBSCRIBED, Event, EventType, derived_id, record_in
+from winback.inbox.recording import MAILBOX, UNSUBSCRIBED, Event, EventType, derived_id, record_in
 from winback.ledger import Ledger
 from winback.ledger.tables import delivery_events, frequency_limits, messages, suppressions
 
@@ -179,12 +179,20 @@ def _event(of: Recipient, kind: EventType, channel: str, now: datetime, *, link:
 
 
 def _addresses(connection: sa.Connection, customer_id: str) -> dict[str, str]:
-    """Hash of the address per channel, of email and SMS, to which the customer's latest messages went, as far as events have told."""
+    """Hash of the address per channel, of email and SMS, to which the customer's latest messages went, as far as events have told.
+
+    What a mail names does not count: it may be anybody's address, and coming back would open that one too.
+    """
     events = delivery_events
     rows = connection.execute(
         sa.select(events.c.channel, events.c.address_hash)
         .join_from(messages, events, events.c.message_id == messages.c.message_id)
-        .where(messages.c.customer_id == customer_id, events.c.address_hash.is_not(None), events.c.channel.in_(("email", "sms")))
+        .where(
+            messages.c.customer_id == customer_id,
+            events.c.address_hash.is_not(None),
+            events.c.channel.in_(("email", "sms")),
+            events.c.source != MAILBOX,
+        )
         .order_by(messages.c.not_before, events.c.occurred_at, events.c.seq)
     )
     return {row.channel: row.address_hash for row in rows}

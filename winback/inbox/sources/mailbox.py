@@ -1,7 +1,8 @@
 """Bounces and complaints as mail: delivery reports (RFC 3464) and feedback reports (ARF, RFC 5965).
 
 Mail proves nothing about who wrote it. A report counts only if it brings back the Message-ID of a message that we sent, which nobody but
-the recipient's side knows; the address is taken from the report, as the ledger holds none.
+the recipient's side knows. The ledger holds no address to compare with, so the address in a report is a claim: it is silenced by the
+dispatcher, and only where it is that of the message's customer.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from email.parser import BytesParser
 from email.utils import parseaddr, parsedate_to_datetime
 
 from winback.inbox.incoming import Batch
-from winback.inbox.recording import Event, EventType, address_hash, derived_id
+from winback.inbox.recording import MAILBOX, Event, EventType, address_hash, derived_id
 
 LARGEST_MAIL = 1_000_000
 """Bytes. Reports quote at most the message that they are about."""
@@ -34,7 +35,6 @@ _FEEDBACK: dict[str, EventType] = {
     "opt-out": "unsubscribed",
     "opt-out-list": "unsubscribed",
 }
-_MOST_RECIPIENTS = 100
 
 
 def read_mail(content: bytes, received_at: datetime) -> Batch:
@@ -117,9 +117,9 @@ def _blocks(part: Message) -> list[Message]:
 
 
 def _bounces(mail: Message, status: Message, original: str, received_at: datetime) -> list[Event]:
-    events = []
+    """What the report says of the first recipient of whom it says something final: a message of ours has one."""
     blocks = _blocks(status)
-    for block in blocks[1 : 1 + _MOST_RECIPIENTS]:
+    for block in blocks[1:]:
         address = _header(block, "Original-Recipient") or _header(block, "Final-Recipient")
         hashed = address_hash("email", address.rpartition(";")[2])
         code = _STATUS.search(_header(block, "Status"))
@@ -128,10 +128,10 @@ def _bounces(mail: Message, status: Message, original: str, received_at: datetim
         if kind is None or hashed is None:
             continue
         at = _date(_header(block, "Last-Attempt-Date") or _header(blocks[0], "Arrival-Date") or _header(mail, "Date"), received_at)
-        events.append(
+        return [
             Event(
-                event_id=derived_id("mailbox", kind, original, hashed, code.group() if code else ""),
-                source="mailbox",
+                event_id=derived_id(MAILBOX, kind, original, hashed, code.group() if code else ""),
+                source=MAILBOX,
                 event_type=kind,
                 occurred_at=at,
                 channel="email",
@@ -139,8 +139,8 @@ def _bounces(mail: Message, status: Message, original: str, received_at: datetim
                 address_hash=hashed,
                 reason=code.group() if code else None,
             )
-        )
-    return events
+        ]
+    return []
 
 
 def _kind(action: str, status: str, reply: str) -> EventType | None:
@@ -164,8 +164,8 @@ def _complaint(mail: Message, report: Message, original: str, received_at: datet
     address = parseaddr(_header(fields, "Original-Rcpt-To"))[1]
     return [
         Event(
-            event_id=derived_id("mailbox", kind, original),
-            source="mailbox",
+            event_id=derived_id(MAILBOX, kind, original),
+            source=MAILBOX,
             event_type=kind,
             occurred_at=_date(_header(fields, "Arrival-Date") or _header(fields, "Received-Date") or _header(mail, "Date"), received_at),
             channel="email",
