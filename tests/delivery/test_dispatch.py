@@ -200,6 +200,17 @@ def test_consent_that_is_stamped_ahead_of_our_clock_is_not_given_yet(shop: Shop)
     assert shop.outcomes(message) == [("skipped", "no_consent")]
 
 
+@pytest.mark.parametrize("written", ["+447700900001", " +44 7700 900001", "0044 (7700) 900-001"])
+def test_who_unsubscribed_by_a_phone_number_gets_no_sms(shop: Shop, written: str) -> None:
+    shop.customer("ann", phone="+447700900001")
+    message = shop.message("ann", "sms")
+    shop.warehouse.execute(
+        "insert into raw.message_events values ('e', null, ?, 'sms', 'unsubscribed', ?, null, false)", [written, NOON - timedelta(hours=1)]
+    )
+    run(shop)
+    assert shop.outcomes(message) == [("skipped", "unsubscribed")]
+
+
 @pytest.mark.parametrize(
     "order",
     [

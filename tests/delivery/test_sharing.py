@@ -117,7 +117,7 @@ def varied(shop: Shop) -> None:
     shop.policy(caps={"email": {"messages": 1, "days": 7}}, quiet_hours={"from": 0, "to": 0})
     for number in range(60):
         name = f"c{number}"
-        match number % 12:
+        match number % 13:
             case 1:
                 shop.customer(name, consents=())
             case 2:
@@ -161,6 +161,14 @@ def varied(shop: Shop) -> None:
                 row = event | {"address_hash": hashed, "occurred_at": AS_OF, "is_machine": 0, "recorded_at": AS_OF}
                 shop.ledger.record("delivery_events", [row])
                 shop.ledger.record("outcomes", [{"item_id": earlier, "attempt": 1, "outcome": "accepted", "recorded_at": AS_OF}])
+            case 11:
+                # Refused at a phone number that is written in another form.
+                shop.customer(name, phone=f"+4477009000{number:02}")
+                shop.message(name, "sms", step_no=2)
+                shop.warehouse.execute(
+                    "insert into raw.message_events values (?, null, ?, 'sms', 'unsubscribed', ?, null, false)",
+                    [f"by number {name}", f"0044 7700 9000 {number:02}", AS_OF],
+                )
             case _:
                 shop.customer(name)
         shop.message(name)

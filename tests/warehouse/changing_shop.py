@@ -48,6 +48,11 @@ class ChangingShop:
     def address(self, customer: str, channel: str) -> str:
         return str(self.customers[customer]["email" if channel == "email" else "phone"])
 
+    def address_as_written(self, customer: str, channel: str) -> str:
+        """In another form than the customer's row has it."""
+        address = self.address(customer, channel)
+        return address.upper() if channel == "email" else address.replace("+1555", "00 1 (555) ")
+
     def new_customer(self, now: datetime) -> dict[str, Any]:
         customer = f"c{len(self.customers)}"
         sharing = self.chance.choice([*self.customers, customer])
@@ -70,7 +75,7 @@ class ChangingShop:
         return {
             "event_id": f"m{next(self.numbers)}",
             "customer_id": None if by_address else customer,
-            "address": self.address(customer, channel).upper() if by_address else None,
+            "address": self.address_as_written(customer, channel) if by_address else None,
             "channel": channel,
             "event_type": self.chance.choice(["sent", "delivered", "opened", "clicked", "replied", "bounced", "bounced", "unsubscribed"]),
             "occurred_at": self.before(now, days),

@@ -200,6 +200,17 @@ def _seq(table: str) -> sa.Column[Any]:
     return metadata.tables[table].c.seq
 
 
+def normal_address(events: str) -> str:
+    """SQL: the address of the raw message event `events` in the form in which contacts hold it (the models' rule, macro normal_address)."""
+    return f"""
+        case {events}.channel
+            when 'email' then lower(trim({events}.address))
+            when 'sms' then nullif(regexp_replace(regexp_replace({events}.address, '[^0-9+]', '', 'g'), '^00', '+'), '')
+            else trim({events}.address)
+        end
+    """
+
+
 def came_back(rules: Rules) -> str:
     """SQL: common table expressions up to `returned`, the events of `due` customers that came back, as message events are.
 

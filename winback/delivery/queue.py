@@ -17,7 +17,7 @@ import duckdb
 import pyarrow as pa
 import sqlalchemy as sa
 
-from winback.delivery.feedback import came_back
+from winback.delivery.feedback import came_back, normal_address
 from winback.delivery.guard import email_pauses
 from winback.delivery.hours import SendingPolicy
 from winback.delivery.rules import Rules
@@ -544,14 +544,11 @@ addressed as (
 landed as (
     select events.event_id, coalesce(events.customer_id, contacts.customer_id) as customer_id, events.channel, events.event_type,
         events.occurred_at, events.campaign, coalesce(events.is_machine, false) as is_machine
-    from raw.message_events as events
+    from (select *, {normal_address("message_events")} as normal_address from raw.message_events) as events
     left join contacts
         on events.customer_id is null
-        and case events.channel
-            when 'email' then contacts.email = lower(trim(events.address))
-            when 'sms' then contacts.phone = trim(events.address)
-            else contacts.push_token = trim(events.address)
-        end
+        and events.normal_address
+            = case events.channel when 'email' then contacts.email when 'sms' then contacts.phone else contacts.push_token end
     where events.occurred_at <= case when events.event_type in ('unsubscribed', 'complained') then $against_until else $now end
         and events.occurred_at > $now - interval 400 day
         and (events.customer_id in (select customer_id from due) or contacts.customer_id is not null)

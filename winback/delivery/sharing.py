@@ -22,7 +22,7 @@ import duckdb
 
 from winback.clock import unguessable_token
 from winback.delivery.dispatch import CLAIMED_AT_ONCE, LONGEST_DISPATCH, DispatchReport, Share, dispatch
-from winback.delivery.feedback import silence_claimed
+from winback.delivery.feedback import normal_address, silence_claimed
 from winback.delivery.guard import pause_where_needed
 from winback.delivery.pace import Timer
 from winback.delivery.queue import copy_ledger, look_at_open, open_since
@@ -74,7 +74,7 @@ _HANDED: dict[str, str | None] = {
         select given.*, part
         from raw.message_events as given
         join (select distinct address, part from {_ADDRESSES} {_MINE} where address is not null) as mine
-            on mine.address in (trim(given.address), lower(trim(given.address)))
+            on mine.address = {normal_address("given")}
         where given.customer_id is null
     """,
     "ledger.enrolments": f"select given.*, part from ledger.enrolments as given {_MINE}",

@@ -15,10 +15,19 @@ message_events as (
     where occurred_at {{ is_recent }}
 ),
 
-addresses_written_to as (
-    select lower(trim(key)) as address from changed_keys where kind = 'address'
+addresses as (
+    select key as address from changed_keys where kind = 'address'
     union
-    select lower(trim(address)) as address from message_events where customer_id is null
+    select address from message_events where customer_id is null
+),
+
+-- A changed key does not say what kind of address it is.
+addresses_written_to as (
+    select 'email' as channel, {{ normal_email('address') }} as address from addresses
+    union all
+    select 'sms' as channel, {{ normal_phone('address') }} as address from addresses
+    union all
+    select 'push' as channel, trim(address) as address from addresses
 ),
 
 products as (
@@ -60,7 +69,7 @@ touched as (
 
     select addresses.customer_id
     from {{ ref('int_customers__addresses') }} as addresses
-    inner join addresses_written_to on lower(addresses.address) = addresses_written_to.address
+    inner join addresses_written_to on addresses.channel = addresses_written_to.channel and addresses.address = addresses_written_to.address
 
     union
 

@@ -3,7 +3,7 @@
 with events as (
     select
         *,
-        case when channel = 'email' then lower(trim(address)) else trim(address) end as normal_address
+        {{ normal_address('channel', 'address') }} as normal_address
     from {{ ref('stg_shop__message_events') }}
     where customer_id is null and address is not null
 )

@@ -1,15 +1,7 @@
-with known as (
-    select
-        *,
-        {{ without_matches("phone", "[^0-9+]") }} as dialled
-    from {{ source('raw', 'customers') }}
-    where created_at < {{ as_of() }} or created_at is null
-)
-
 select
     customer_id,
-    nullif(lower(trim(email)), '') as email,
-    nullif(case when dialled like '00%' then '+' || substring(dialled, 3) else dialled end, '') as phone,
+    {{ normal_email('email') }} as email,
+    {{ normal_phone('phone') }} as phone,
     nullif(trim(first_name), '') as first_name,
     nullif(trim(last_name), '') as last_name,
     upper(nullif(trim(country), '')) as country,
@@ -18,4 +10,5 @@ select
     nullif(trim(brand), '') as brand,
     created_at,
     extras
-from known
+from {{ source('raw', 'customers') }}
+where created_at < {{ as_of() }} or created_at is null
