@@ -108,6 +108,9 @@ def before_sending(shop: Shop, what: str) -> None:
             shop.order("ann", NOON - timedelta(hours=1))
         case "late_purchase":
             shop.order("ann", AS_OF - timedelta(days=3))
+        case "late_purchase_after_the_last":
+            shop.order("ann", AS_OF - timedelta(days=90))
+            shop.order("ann", AS_OF - timedelta(days=30))
         case "consent_withdrawn":
             shop.consent("ann", "email", NOON - timedelta(hours=1), granted=False)
         case "unsubscribed":
@@ -150,6 +153,7 @@ def before_sending(shop: Shop, what: str) -> None:
     [
         ("purchased", "purchased"),
         ("late_purchase", "purchased"),
+        ("late_purchase_after_the_last", "purchased"),
         ("consent_withdrawn", "consent_withdrawn"),
         ("unsubscribed", "unsubscribed"),
         ("suppressed", "suppressed"),
@@ -218,6 +222,7 @@ def test_who_unsubscribed_by_a_phone_number_gets_no_sms(shop: Shop, written: str
         {"refunded": 10},
         {"at": NOON + timedelta(hours=1)},
         {"at": AS_OF - timedelta(days=7)},
+        {"at": AS_OF - timedelta(days=90)},
         {"at": AS_OF - timedelta(days=120)},
     ],
 )

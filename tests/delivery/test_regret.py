@@ -57,6 +57,16 @@ def test_what_counts(shop: Shop, bought: object, landed: object, regrets: int) -
     assert regret_sends(shop.warehouse) == regrets
 
 
+def test_a_late_purchase_after_the_one_that_the_lapse_began_with_counts(shop: Shop) -> None:
+    shop.customer("ann")
+    shop.message("ann")
+    dispatch(shop.settings, shop.warehouse, shop.ledger, shop.destinations(), NOON, renderer=PlainRenderer())
+    shop.order("ann", AS_OF - timedelta(days=90))
+    assert regret_sends(shop.warehouse) == 0
+    shop.order("ann", AS_OF - timedelta(days=30))
+    assert regret_sends(shop.warehouse) == 1
+
+
 def test_a_message_in_doubt_left_when_the_doubt_arose(shop: Shop) -> None:
     shop.customer("ann")
     message = shop.message("ann")

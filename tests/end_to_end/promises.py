@@ -196,8 +196,10 @@ def nobody_who_bought_is_written_to(history: History) -> Iterator[str]:
         if "purchase" not in program["exit_on"]:
             continue
         spared_from = send.enrolment["enrolled_at"].date() - timedelta(days=program["entry"]["exclude_purchased_within_days"])
-        for ordered_at in history.purchases_known(send.message["customer_id"], send.day):
-            since_entry = ordered_at >= send.enrolment["enrolled_at"] or ordered_at.date() > spared_from
+        known = history.purchases_known(send.message["customer_id"], send.day)
+        began_with_purchase = send.enrolment["anchor_at"] in known
+        for ordered_at in known:
+            since_entry = began_with_purchase or ordered_at >= send.enrolment["enrolled_at"] or ordered_at.date() > spared_from
             if send.enrolment["anchor_at"] < ordered_at <= send.at and since_entry:
                 yield f"{send}: had bought at {ordered_at}, which was known"
 

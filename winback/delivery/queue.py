@@ -453,15 +453,18 @@ def _purchased(alias: str) -> str:
         from {alias}
         join raw.orders as orders on orders.customer_id = {alias}.customer_id
         where {alias}.exit_on_purchase
-            and orders.ordered_at <= $against_until
-            and orders.ordered_at > {alias}.anchor_at
-            and (
-                orders.ordered_at >= {alias}.enrolled_at
-                or date_diff('day', orders.ordered_at::date, {alias}.enrolled_at::date) < {alias}.exclude_purchased_within_days
-            )
+            and orders.ordered_at between {alias}.anchor_at and $against_until
             and coalesce(lower(orders.status), '') not in {_NO_PURCHASE}
             and not (coalesce(orders.refunded, 0) > 0 and coalesce(orders.refunded, 0) >= coalesce(orders.total, 0))
-        group by {alias}.item_id
+        group by {alias}.item_id, {alias}.anchor_at
+        having (min(orders.ordered_at) = {alias}.anchor_at and max(orders.ordered_at) > {alias}.anchor_at)
+            or bool_or(
+                orders.ordered_at > {alias}.anchor_at
+                and (
+                    orders.ordered_at >= {alias}.enrolled_at
+                    or date_diff('day', orders.ordered_at::date, {alias}.enrolled_at::date) < {alias}.exclude_purchased_within_days
+                )
+            )
     """
 
 

@@ -18,9 +18,10 @@ def regret_sends(connection: duckdb.DuckDBPyConnection, *, after: int = 0) -> in
 def regret_sends_by_run(connection: duckdb.DuckDBPyConnection, *, after: int = 0) -> dict[datetime, int]:
     """Regret sends by the `as_of` of the run that planned the message; runs without one are left out.
 
-    A message is one if it was accepted after an order had been landed that counts as a purchase and was made in its journey, or so
-    shortly before the entry that, had it been known, it would have kept the customer out. Programs that a purchase does not end are
-    counted too. Reads schemas `ledger` (see `Ledger.copy_to_warehouse`), `programs` and raw.
+    A message is one if it was accepted after an order had been landed that counts as a purchase and was made in its journey, or before the
+    entry where, had it been known, it would have kept the customer out: within the program's guard, or after the purchase that the lapse
+    began with. Programs that a purchase does not end are counted too. Reads schemas `ledger` (see `Ledger.copy_to_warehouse`), `programs`
+    and raw.
     """
     rows = connection.execute(
         """
@@ -50,22 +51,29 @@ def regret_sends_by_run(connection: duckdb.DuckDBPyConnection, *, after: int = 0
         ),
         files as (
             select file_id, min(landed_at) as landed_at from raw.landed_files group by file_id
+        ),
+        purchases as (
+            select messages.*, orders.ordered_at, orders._file_id as file_id,
+                min(orders.ordered_at) over (partition by messages.message_id) = messages.anchor_at as lapse_began_with_purchase
+            from messages
+            join raw.orders as orders on orders.customer_id = messages.customer_id
+            where orders.ordered_at >= messages.anchor_at
+                and coalesce(lower(orders.status), '') not in ('cancelled', 'canceled', 'voided')
+                and not (coalesce(orders.refunded, 0) > 0 and coalesce(orders.refunded, 0) >= coalesce(orders.total, 0))
         )
-        select messages.as_of, count(distinct messages.message_id)
-        from messages
+        select purchases.as_of, count(distinct purchases.message_id)
+        from purchases
         left join versions using (program, version)
-        join raw.orders as orders on orders.customer_id = messages.customer_id
-        left join files on files.file_id = orders._file_id
-        where orders.ordered_at < messages.sent_at
-            and orders.ordered_at > messages.anchor_at
+        left join files using (file_id)
+        where purchases.ordered_at < purchases.sent_at
+            and purchases.ordered_at > purchases.anchor_at
             and (
-                orders.ordered_at >= messages.enrolled_at
-                or date_diff('day', orders.ordered_at::date, messages.enrolled_at::date) < versions.exclude_purchased_within_days
+                purchases.ordered_at >= purchases.enrolled_at
+                or purchases.lapse_began_with_purchase
+                or date_diff('day', purchases.ordered_at::date, purchases.enrolled_at::date) < versions.exclude_purchased_within_days
             )
-            and coalesce(files.landed_at, orders.ordered_at) < messages.sent_at
-            and coalesce(lower(orders.status), '') not in ('cancelled', 'canceled', 'voided')
-            and not (coalesce(orders.refunded, 0) > 0 and coalesce(orders.refunded, 0) >= coalesce(orders.total, 0))
-        group by messages.as_of
+            and coalesce(files.landed_at, purchases.ordered_at) < purchases.sent_at
+        group by purchases.as_of
         """,
         {"after": after},
     ).fetchall()

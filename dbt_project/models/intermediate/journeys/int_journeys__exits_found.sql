@@ -2,21 +2,34 @@ with enrolments as (
     select * from {{ ref('int_journeys__enrolments_progressed') }}
 ),
 
-purchases as (
+orders_since_anchor as (
     select
         enrolments.enrolment_id,
-        greatest(min(orders.ordered_at), min(enrolments.enrolled_at)) as purchased_at
+        enrolments.anchor_at,
+        enrolments.enrolled_at,
+        enrolments.exclude_purchased_within_days,
+        orders.ordered_at,
+        min(orders.ordered_at) over (partition by enrolments.enrolment_id) = enrolments.anchor_at as lapse_began_with_order
     from enrolments
     inner join {{ ref('int_orders__purchases') }} as orders on enrolments.customer_id = orders.customer_id
+    where enrolments.exit_on_purchase and orders.ordered_at >= enrolments.anchor_at
+),
+
+-- An order from before entry that arrived late counts if, had it been known, it would have kept the customer out: by the program's guard, or
+-- because a lapse that began with an order would have begun anew with this one. winback/delivery has the same rule (queue.py, regret.py).
+purchases as (
+    select
+        enrolment_id,
+        greatest(min(ordered_at), min(enrolled_at)) as purchased_at
+    from orders_since_anchor
     where
-        enrolments.exit_on_purchase
-        and orders.ordered_at > enrolments.anchor_at
-        -- An order that arrived late counts if, had it been known, it would have kept the customer out.
+        ordered_at > anchor_at
         and (
-            orders.ordered_at >= enrolments.enrolled_at
-            or {{ days_from('orders.ordered_at', 'enrolments.enrolled_at') }} < enrolments.exclude_purchased_within_days
+            ordered_at >= enrolled_at
+            or lapse_began_with_order
+            or {{ days_from('ordered_at', 'enrolled_at') }} < exclude_purchased_within_days
         )
-    group by enrolments.enrolment_id
+    group by enrolment_id
 ),
 
 engaged_enrolments as (

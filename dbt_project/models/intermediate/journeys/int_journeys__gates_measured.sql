@@ -79,8 +79,10 @@ entries as (
         customer_id,
         count(*) as entries,
         max(anchor_at) as last_anchor_at,
-        max(enrolled_at) as last_entered_at
-    from {{ ref('stg_ledger__enrolments') }}
+        max(enrolled_at) as last_entered_at,
+        -- A purchase from before entry, known since, had ended the lapse that was entered: the next may have begun with it.
+        max(case when purchased_at <= enrolled_at then anchor_at else enrolled_at end) as lapsing_until
+    from {{ ref('int_journeys__enrolments_resolved') }}
     group by program, customer_id
 ),
 
@@ -129,6 +131,7 @@ of_ledger as (
         coalesce(entries.entries, 0) as entries,
         entries.last_anchor_at,
         entries.last_entered_at,
+        entries.lapsing_until,
         {{ days_from('entries.last_entered_at', as_of_date()) }} as days_since_last_entry
     from of_customers
     left join longest_suppressions as suppressions
@@ -169,7 +172,7 @@ gated as (
         open_program is not null as already_enrolled,
         -- A lapse that began before the last entry is the one that was entered, even where corrected rows have moved its beginning: a new
         -- lapse needs new activity first.
-        coalesce(anchor_at <= last_anchor_at or anchor_at <= last_entered_at, false) as same_episode,
+        coalesce(anchor_at <= last_anchor_at or anchor_at <= lapsing_until, false) as same_episode,
         coalesce(days_since_last_entry < reentry_after_days, false) as reentry_wait,
         coalesce(entries >= max_entries_allowed, false) as max_entries,
         (needs_no_channel or reached_by_email or reached_by_sms or reached_by_push or reached_by_ads) is not true as unreachable,
