@@ -1,5 +1,12 @@
 with contacts as (
-    select customer_id, email, phone, created_at, active_to from {{ ref('int_customers__profiled') }}
+    select
+        customer_id,
+        -- "none" or "n/a", which many have, makes nobody the same person.
+        case when email_unreachable_reason = 'invalid_address' then null else email end as email,
+        case when sms_unreachable_reason = 'invalid_address' then null else phone end as phone,
+        created_at,
+        active_to
+    from {{ ref('int_customers__profiled') }}
 ),
 
 addresses as (
