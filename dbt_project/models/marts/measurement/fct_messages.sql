@@ -15,7 +15,7 @@ reported as (
         events.is_machine,
         messages.message_id,
         row_number() over (
-            partition by events.event_id
+            partition by events.event_id, events.customer_id
             order by messages.answered_at desc, messages.message_id asc
         ) as newest
     from {{ ref('int_engagement__message_events_resolved') }} as events
