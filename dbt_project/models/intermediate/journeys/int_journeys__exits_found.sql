@@ -142,7 +142,14 @@ suppressions as (
 ),
 
 unreachable as (
-    select enrolments.enrolment_id
+    select
+        enrolments.enrolment_id,
+        enrolments.customer_id,
+        enrolments.enrolled_at,
+        channels.uses_email,
+        channels.uses_sms,
+        channels.uses_push,
+        channels.uses_ads
     from enrolments
     inner join {{ ref('int_journeys__channels_used') }} as channels
         on enrolments.program = channels.program and enrolments.version = channels.version
@@ -156,6 +163,61 @@ unreachable as (
             or (channels.uses_ads and customers.reachable_ads),
             false
         )
+),
+
+channels_refused as (
+    select
+        customer_id,
+        channel,
+        changed_at as refused_at
+    from {{ ref('stg_shop__consents') }}
+    where not granted
+
+    union all
+
+    select
+        customer_id,
+        channel,
+        occurred_at as refused_at
+    from {{ ref('int_engagement__message_events_resolved') }}
+    where event_type in ('unsubscribed', 'complained')
+
+    union all
+
+    select
+        customer_id,
+        channel,
+        starts_at as refused_at
+    from {{ ref('stg_ledger__suppressions') }}
+    where customer_id is not null
+
+    union all
+
+    select
+        addresses.customer_id,
+        addresses.channel,
+        suppressions.starts_at as refused_at
+    from {{ ref('stg_ledger__suppressions') }} as suppressions
+    inner join {{ ref('int_customers__addresses') }} as addresses on suppressions.address_hash = addresses.address_hash
+    where suppressions.channel in ('all', addresses.channel)
+),
+
+-- The last channel of those whom none reaches was lost with the last refusal; what made an address useless otherwise has no date.
+refusals as (
+    select
+        unreachable.enrolment_id,
+        max(channels_refused.refused_at) as refused_at
+    from unreachable
+    inner join channels_refused on unreachable.customer_id = channels_refused.customer_id
+    where
+        channels_refused.refused_at >= unreachable.enrolled_at
+        and (
+            (unreachable.uses_email and channels_refused.channel = 'email')
+            or (unreachable.uses_sms and channels_refused.channel = 'sms')
+            or (unreachable.uses_push and channels_refused.channel = 'push')
+            or (unreachable.uses_ads and channels_refused.channel = 'ads')
+        )
+    group by unreachable.enrolment_id
 ),
 
 stopped as (
@@ -191,7 +253,7 @@ select
     first_engagements.engaged_at,
     case
         when consents_lost.consent_lost_at is null and suppressions.suppressed_at is null and unreachable.enrolment_id is not null
-            then {{ as_of() }}
+            then coalesce(refusals.refused_at, {{ as_of() }})
         else {{ least_known(["consents_lost.consent_lost_at", "suppressions.suppressed_at"]) }}
     end as consent_lost_at,
     stopped.stopped_at,
@@ -203,5 +265,6 @@ left join first_engagements on enrolments.enrolment_id = first_engagements.enrol
 left join consents_lost on enrolments.enrolment_id = consents_lost.enrolment_id
 left join suppressions on enrolments.enrolment_id = suppressions.enrolment_id
 left join unreachable on enrolments.enrolment_id = unreachable.enrolment_id
+left join refusals on enrolments.enrolment_id = refusals.enrolment_id
 left join stopped on enrolments.enrolment_id = stopped.enrolment_id
 left join superseded on enrolments.enrolment_id = superseded.enrolment_id
