@@ -22,7 +22,7 @@ CUBE_ROWS = 60_000
 """Rows of the attribution cube that a page carries at most; more are joined until they fit."""
 
 LONGEST_HOURS = 720
-"""The longest attribution window that the marts know."""
+"""The longest attribution window on offer."""
 
 # Coarser step by step: what a date is joined to, and the hours since the touch below which each hour is kept; from there on, each 24.
 # All are multiples of 24, so that every window on offer is a sum of whole rows.

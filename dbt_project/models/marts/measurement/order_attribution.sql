@@ -13,6 +13,11 @@ versions as (
     from {{ ref('stg_programs__versions') }}
 ),
 
+-- One window for all touches: the last touch within any program's own window is the last of all programs'.
+longest_window as (
+    select {{ greatest_known(["max(attribution_hours)", var("attribution_longest_days") * 24]) }} as hours from versions
+),
+
 first_touch as (
     select min(sent_at) as touched_at from messages
     where is_touch
@@ -56,8 +61,9 @@ touches as (
             order by pairs.sent_at desc, pairs.message_id asc
         ) as touch_no
     from pairs
+    cross join longest_window
     left join versions on pairs.program = versions.program and pairs.version = versions.version
-    where pairs.hours_since_touch < {{ var('attribution_longest_days') }} * 24
+    where pairs.hours_since_touch < longest_window.hours
 ),
 
 redemptions as (
