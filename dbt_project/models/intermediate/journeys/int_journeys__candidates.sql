@@ -40,10 +40,11 @@ completed as (
         ) as position
     from {{ ref('int_journeys__enrolments_resolved') }} as enrolments
     inner join programs on enrolments.complete_then = programs.program
+    left join {{ ref('customers') }} as customers on enrolments.customer_id = customers.customer_id
     where
         enrolments.status = 'completed'
-        and enrolments.purchased_at is null
-        and enrolments.engaged_at is null
+        -- Whatever they did, as for the follow-ups: programs know of what they exit on alone.
+        and not coalesce(customers.last_active_at >= enrolments.completed_at, false)
 ),
 
 entered as (
