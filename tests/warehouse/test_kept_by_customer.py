@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from tests.end_to_end.pipeline import run_dbt
 from tests.warehouse.building import was_whole
 from tests.warehouse.changing_shop import CUSTOMERS, START, ChangingShop
+from winback.ledger import open_ledger
 from winback.settings import Settings
 from winback.warehouse import open_warehouse
 
@@ -90,6 +92,36 @@ def test_thirty_days_customer_by_customer_equal_everything_anew(tmp_path: Path) 
     # A test in which everybody is taken up each day would prove nothing.
     assert sum(touched) < 0.8 * len(touched) * CUSTOMERS
     assert min(touched) > 0
+
+
+@pytest.mark.slow
+def test_an_event_leaves_the_holder_of_its_address_when_its_message_is_known(tmp_path: Path) -> None:
+    shop = ChangingShop(tmp_path, seed=11)
+    shop.past()
+    holder, sent_to = "c1", "c2"
+    shop.customers[holder]["email"], shop.customers[sent_to]["email"] = "holder@example.com", "other@example.com"
+    shop.put(START, "customers", list(shop.customers.values()))
+    event = {"event_id": "d", "source": "test", "event_type": "clicked", "message_id": "later", "channel": "email", "is_machine": 0}
+    event |= {"address_hash": hashlib.sha256(b"holder@example.com").hexdigest(), "link": "shop"}
+    with open_ledger(shop.settings) as ledger:
+        ledger.record("delivery_events", [event | {"occurred_at": START - timedelta(hours=2), "recorded_at": START - timedelta(hours=1)}])
+    shop.land(START)
+    run_dbt(shop.settings, START, "build", *KEPT)
+
+    # Two days on, so that neither the event nor its holder is new in the build that hears of the message.
+    for as_of in (START + timedelta(days=1), START + timedelta(days=2)):
+        run_dbt(shop.settings, as_of, "build", *KEPT)
+    message = {"message_id": "later", "enrolment_id": "e", "step_no": 1, "customer_id": sent_to, "program": "tier_drop", "version": 1}
+    message |= {"kind": "send", "channel": "email", "content": "hello", "not_before": START, "expires_at": START, "as_of": START}
+    with open_ledger(shop.settings) as ledger:
+        ledger.record("messages", [message | {"recorded_at": START + timedelta(days=2, hours=1)}])
+    as_of = START + timedelta(days=3)
+    shop.land(as_of)
+    run_dbt(shop.settings, as_of, "build", *KEPT)
+    assert not was_whole(shop.settings)
+
+    found = _derived(shop.settings, "intermediate", "marts")
+    assert [name for name, expected in _derived_whole(shop, as_of, *KEPT).items() if found[name] != expected] == []
 
 
 @pytest.mark.slow

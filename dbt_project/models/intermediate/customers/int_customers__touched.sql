@@ -50,12 +50,20 @@ delivery_events as (
     where seq > {{ since.delivery_seq }} or recorded_at {{ is_recent }}
 ),
 
--- What came without a message of ours is attributed by address, and a reply to the last message: later news can move it to another holder.
+new_messages as (
+    select message_id, customer_id
+    from {{ source('ledger', 'messages') }}
+    where seq > {{ since.message_seq }} or recorded_at {{ is_recent }}
+),
+
+-- What came without a message of ours is attributed by address, and a reply to the last message: later news can move it to another holder, or,
+-- where it is the message itself that was not known, away from all of them.
 attributed_by_address as (
     select events.channel, events.address_hash
     from {{ ref('stg_ledger__delivery_events') }} as events
     left join {{ ref('stg_ledger__messages') }} as messages on events.message_id = messages.message_id
-    where messages.message_id is null and events.address_hash is not null
+    left join new_messages on events.message_id = new_messages.message_id
+    where (messages.message_id is null or new_messages.message_id is not null) and events.address_hash is not null
 ),
 
 touched as (
@@ -109,9 +117,7 @@ touched as (
 
     union
 
-    select customer_id
-    from {{ source('ledger', 'messages') }}
-    where seq > {{ since.message_seq }} or recorded_at {{ is_recent }}
+    select customer_id from new_messages
 
     union
 
