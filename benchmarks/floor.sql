@@ -135,7 +135,7 @@ with products as (
 ),
 
 ordered as (
-    select order_id, category
+    select order_id, lower(category) as category_key, min(category) as category
     from raw.order_lines
     inner join products using (product_id)
     where category is not null
@@ -143,7 +143,7 @@ ordered as (
 ),
 
 bought as (
-    select customer_id, category, count(*) as orders, max(ordered_at) as last_ordered_at
+    select customer_id, category_key, min(category) as category, count(*) as orders, max(ordered_at) as last_ordered_at
     from ordered
     inner join purchases using (order_id)
     group by all
@@ -151,7 +151,7 @@ bought as (
 
 select customer_id, category as main_category
 from bought
-qualify row_number() over (partition by customer_id order by orders desc, last_ordered_at desc, category) = 1;
+qualify row_number() over (partition by customer_id order by orders desc, last_ordered_at desc, category_key) = 1;
 
 -- People -----------------------------------------------------------------------------------------------------------------------------------
 

@@ -216,11 +216,15 @@ def _figures(
     values = [Decimal(row["total"]) - Decimal(row.get("refunded") or 0) for row in bought]
     recent = [value for row, value in zip(bought, values, strict=True) if row["ordered_at"].date() > today - timedelta(days=365)]
     counts: dict[str, tuple[int, datetime]] = {}
+    spellings: dict[str, set[str]] = defaultdict(set)
     for row in bought:
-        for category in lines.get(row["order_id"], ()):
-            number, latest = counts.get(category, (0, row["ordered_at"]))
-            counts[category] = (number + 1, max(latest, row["ordered_at"]))
-    main_category = next((name for name in sorted(counts) if counts[name] == max(counts.values())), None)
+        written = lines.get(row["order_id"], set())
+        for category in written:
+            spellings[category.lower()].add(category)
+        for key in {category.lower() for category in written}:
+            number, latest = counts.get(key, (0, row["ordered_at"]))
+            counts[key] = (number + 1, max(latest, row["ordered_at"]))
+    main_category = next((min(spellings[key]) for key in sorted(counts) if counts[key] == max(counts.values())), None)
     cycle = CYCLES.get((main_category or "").lower(), DEFAULT_CYCLE)
     average = sum(gaps) / len(gaps) if gaps else None
 

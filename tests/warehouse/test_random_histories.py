@@ -33,7 +33,7 @@ orders = st.fixed_dictionaries(
         "status": st.sampled_from(["paid", "paid", "paid", "Fulfilled", None, "cancelled", "Voided"]),
         "total": money,
         "refund": st.sampled_from([None, "0", "0.5", "1"]),
-        "products": st.lists(st.sampled_from(["tea", "soap", "shirt", "sofa", "other", "none"]), max_size=3),
+        "products": st.lists(st.sampled_from(["tea", "soap", "shirt", "scarf", "sofa", "other", "none"]), max_size=3),
     }
 )
 messages = st.fixed_dictionaries(
@@ -101,7 +101,15 @@ def raw_tables(histories: list[dict[str, Any]], shuffle: random.Random) -> dict[
     replayed = {name: shuffle.sample(rows, len(rows)) for name, rows in raw.items()}
     for name in ("message_events", "activity_events"):
         replayed[name] += shuffle.sample(raw[name], len(raw[name]))
-    categories = {"tea": "consumables", "soap": "Cosmetics", "shirt": "apparel", "sofa": "furniture", "other": "books", "none": None}
+    categories = {
+        "tea": "consumables",
+        "soap": "Cosmetics",
+        "shirt": "apparel",
+        "scarf": "Apparel",
+        "sofa": "furniture",
+        "other": "books",
+        "none": None,
+    }
     replayed["products"] = [{"product_id": product, "category": category} for product, category in categories.items()]
     return replayed
 

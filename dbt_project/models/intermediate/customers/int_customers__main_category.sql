@@ -5,35 +5,37 @@ with purchases as (
     from {{ touched_rows('int_orders__purchases_gathered') }}
 ),
 
--- An order with several products of a category is one order of it.
+-- An order with several products of a category is one order of it. Products may write it in any case, as the cycles may.
 bought as (
     select
         lines.order_id,
-        products.category,
+        lower(products.category) as category_key,
+        min(products.category) as category,
         min(purchases.customer_id) as customer_id,
         min(purchases.ordered_at) as ordered_at
     from purchases
     inner join {{ ref('stg_shop__order_lines') }} as lines on purchases.order_id = lines.order_id
     inner join {{ ref('stg_shop__products') }} as products on lines.product_id = products.product_id
     where products.category is not null
-    group by lines.order_id, products.category
+    group by lines.order_id, lower(products.category)
 ),
 
 counted as (
     select
         customer_id,
-        category,
+        category_key,
+        min(category) as category,
         count(*) as order_count,
         max(ordered_at) as last_ordered_at
     from bought
-    group by customer_id, category
+    group by customer_id, category_key
 ),
 
 ranked as (
     select
         customer_id,
         category,
-        row_number() over (partition by customer_id order by order_count desc, last_ordered_at desc, category asc) as category_rank
+        row_number() over (partition by customer_id order by order_count desc, last_ordered_at desc, category_key asc) as category_rank
     from counted
 )
 
