@@ -3,7 +3,6 @@
 with programs as (
     select
         program,
-        version,
         audience,
         coalesce(lapse_days_at_least, {{ own_lapse_days('audience', 'from') }}) as at_least,
         coalesce(lapse_days_below, {{ own_lapse_days('audience', 'below') }}) as below
@@ -14,7 +13,6 @@ with programs as (
 members as (
     select
         programs.program,
-        programs.version,
         members.customer_id,
         members.anchor_at,
         members.reason as audience_reason,
@@ -31,7 +29,6 @@ members as (
 completed as (
     select
         programs.program,
-        programs.version,
         enrolments.customer_id,
         enrolments.anchor_at,
         row_number() over (
@@ -59,7 +56,6 @@ entered as (
 handed_over as (
     select
         completed.program,
-        completed.version,
         completed.customer_id,
         completed.anchor_at,
         'handed over' as audience_reason,
@@ -73,7 +69,6 @@ handed_over as (
 
 select
     program,
-    version,
     customer_id,
     anchor_at,
     audience_reason,
@@ -85,7 +80,6 @@ union all
 -- A customer stands before a program once, even if its own audience holds them too.
 select
     members.program,
-    members.version,
     members.customer_id,
     members.anchor_at,
     members.audience_reason,
