@@ -168,6 +168,8 @@ def test_people_without_identifiers_are_rejected_and_not_sent() -> None:
     [
         (error(100), RejectItem),
         (error(2650, 1870145), RejectItem),
+        (error(100, 33), StopRun),
+        (error(803, status=404), StopRun),
         (error(100, 1713230), StopRun),
         (error(100, 1487301), StopRun),
         (error(200, status=403), StopRun),

@@ -34,10 +34,13 @@ _THROTTLED = frozenset({4, 17, 32, 613, *range(80_000, 80_015)})
 _PASSING = frozenset({1, 2, 341, 368, 5000})
 _STOP: Mapping[int, str] = {
     10: "the app lacks a permission",
+    # Subcode of 100, for an id that is wrong and for one that the token may not see: Meta does not tell them apart.
+    33: f"the audience is not there, or not for this token; check meta.audiences in {FILE_NAME}",
     102: "the session is not valid",
     104: "appsecret_proof is wrong or missing",
     190: "the access token is not valid",
     294: "the access token lacks ads_management",
+    803: f"the audience is not there; check meta.audiences in {FILE_NAME}",
     2655: "the terms of Custom Audiences are not accepted in Business Manager",
     1487301: "the audience is not shared with this ad account",
     1487366: "the audience has been deleted",
