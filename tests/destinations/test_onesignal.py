@@ -159,6 +159,26 @@ def test_a_wrong_address_stops_the_run() -> None:
         send(Reply(404, {}))
 
 
+@pytest.mark.parametrize(
+    ("errors", "stops"),
+    [
+        (["app_id not found"], True),
+        (["app_id not found. You may be missing a Content-Type: application/json header."], True),
+        (["Incorrect app_id format (not a valid UUID): x"], True),
+        (["Message Notifications must have English language content"], False),
+        ({"app_id": "x"}, False),
+        ([1], False),
+    ],
+)
+def test_a_wrong_app_stops_the_run_and_rejects_nobody(errors: Any, stops: bool) -> None:
+    reply = Reply(400, {"errors": errors})
+    if stops:
+        with pytest.raises(StopRun, match="check app_id"):
+            send(reply)
+    else:
+        assert send(reply)[0].outcome is Outcome.REJECTED
+
+
 def test_check_says_that_the_app_is_wrong() -> None:
     with LocalProvider(lambda _: Reply(400, {"errors": ["app_id not found"]})) as provider:
         destination = build(provider.base_url)

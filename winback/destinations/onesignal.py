@@ -6,6 +6,7 @@ Reference: documentation.onesignal.com/reference/create-message (read as OneSign
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, ClassVar, Literal
@@ -14,7 +15,7 @@ from uuid import UUID, uuid5
 from pydantic import Field
 
 from winback.destinations.base import DEAD_TOKEN, Capabilities, Channel, Message, Outcome, Result
-from winback.destinations.config import Context, EnvName, HttpConfig, WebAddress
+from winback.destinations.config import FILE_NAME, Context, EnvName, HttpConfig, WebAddress
 from winback.destinations.http import Answer, HttpClient, Meaning
 from winback.errors import InDoubt, RejectItem, StopRun
 
@@ -27,6 +28,8 @@ LARGEST_DATA = 2048
 # Changing this would send again what was sent in the last 30 days.
 _NAMESPACE = UUID("9d0f3a5e-3c55-5f0b-8d2f-5a3c6f1e7b21")
 _NOBODY = UUID(int=0)
+# What is wrong with the app is wrong with every message: "app_id not found", "Incorrect app_id format (not a valid UUID)".
+_WRONG_APP = re.compile(r"(incorrect )?app_id\b", re.IGNORECASE)
 _NAMED = ("invalid_player_ids", "invalid_subscription_ids", "invalid_external_user_ids")
 
 
@@ -159,4 +162,8 @@ class _NotFound(RejectItem):
 def _read_error(answer: Answer) -> tuple[Meaning, str] | None:
     if answer.status == 404:
         raise _NotFound("onesignal: not found (404)")
+    body = answer.json()
+    errors = body.get("errors") if isinstance(body, dict) else None
+    if any(_WRONG_APP.match(error) for error in (errors if isinstance(errors, list) else []) if isinstance(error, str)):
+        return Meaning.STOP, f"the app is not there; check app_id in {FILE_NAME}"
     return None
