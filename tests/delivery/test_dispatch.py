@@ -1061,6 +1061,24 @@ def test_an_order_that_could_not_be_asked_about_is_asked_about_again_and_not_pla
     assert shop.outcomes(item)[-1] == ("accepted", None)
 
 
+def test_an_order_of_which_the_platform_knows_no_more_is_placed_again(shop: Shop) -> None:
+    class Forgetful(Ordering):
+        def resolve_changes(self, changes: Sequence[AudienceChange], provider_ids: Sequence[str], now: datetime) -> list[Result]:
+            super().resolve_changes(changes, provider_ids, now)
+            return [
+                Result(Outcome.UNKNOWN, "platform: not known any more") if now < NOON + timedelta(hours=3) else Result(Outcome.ACCEPTED)
+            ]
+
+    shop.customer("ann")
+    item = change(shop, "ann", "add")
+    platform = Forgetful()
+    for hours in (0, 2, 10, 20):
+        run(shop, NOON + timedelta(hours=hours), destinations=shop.destinations(audiences=platform))
+    assert platform.asked == ["order#0", "order#0"]
+    assert len(platform.calls) == 2
+    assert [outcome for outcome, _ in shop.outcomes(item)] == ["unknown", "unknown", "unknown", "accepted"]
+
+
 def test_no_address_is_kept_in_the_ledger_or_said_in_the_report(shop: Shop) -> None:
     for name in ("ann", "bob"):
         shop.customer(name)

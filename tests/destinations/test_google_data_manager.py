@@ -231,6 +231,28 @@ def test_how_an_order_ended(answer: dict[str, Any], expected: Result) -> None:
     assert read_status(answer, 1, "r#1") == expected
 
 
+@pytest.mark.parametrize("gone", [refused(404, "NOT_FOUND", reason=""), refused(400, "INVALID_ARGUMENT", "request_id", reason="")])
+def test_an_order_that_google_no_longer_knows_is_unknown_and_the_others_are_asked_about(gone: Reply) -> None:
+    with LocalProvider(lambda captured: gone if ("requestId", "old") in captured.query else Reply(200, DONE)) as provider:
+        destination = build(provider.base_url)
+        results = destination.resolve_changes(changes(PEOPLE), ["old#0", "old#1", "r#0"], NOW)
+        destination.close()
+    lost = Result(Outcome.UNKNOWN, "google_data_manager: this request is not known any more")
+    assert results == [lost, lost, Result(Outcome.ACCEPTED, provider_id="r#0")]
+    assert len(provider.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "reply", [Reply(404, b"<html>not found</html>"), refused(403, "PERMISSION_DENIED"), refused(400, "FAILED_PRECONDITION", reason="")]
+)
+def test_what_stops_every_order_stops_asking_too(reply: Reply) -> None:
+    with LocalProvider(lambda _: reply) as provider:
+        destination = build(provider.base_url)
+        with pytest.raises(StopRun):
+            destination.resolve_changes(changes(PEOPLE[:1]), ["r#0"], NOW)
+        destination.close()
+
+
 def test_what_was_never_taken_cannot_be_asked_for() -> None:
     destination = build("http://127.0.0.1:1")
     assert destination.resolve_changes(changes(PEOPLE[:1]), [""], NOW)[0].outcome is Outcome.UNKNOWN

@@ -442,8 +442,8 @@ class _Lane:
                 made = self.make(item)
             except RejectItem as refusal:
                 # What is in doubt may have left when it could still be made.
-                outcome = Outcome.UNKNOWN if item.in_doubt else Outcome.REJECTED
-                batch.results.append((item, "answered", Result(outcome, refusal.reason)))
+                results = _in_doubt([item], refusal.reason) if item.in_doubt else [Result(Outcome.REJECTED, refusal.reason)]
+                batch.results.append((item, "answered", results[0]))
                 continue
             except Exception as problem:  # noqa: BLE001  (one message that cannot be made must not keep the others from leaving)
                 batch.results += [
@@ -475,8 +475,8 @@ class _Lane:
             return None
         if mode == "leave" or item.decision == "skip":
             why = item.reason or ("its destination is another now" if self._went_elsewhere(item) else "cannot be repeated")
-            return "closed", Result(Outcome.UNKNOWN, f"in doubt, and then {why}")
-        return ("later", Result(Outcome.UNKNOWN, item.reason)) if item.decision == "defer" else None
+            return "closed", _in_doubt([item], f"in doubt, and then {why}")[0]
+        return ("later", _in_doubt([item], item.reason)[0]) if item.decision == "defer" else None
 
     def _submit(self, batch: _Batch, chunk: list[tuple[Item, Sendable]], asked: bool, pool: ThreadPoolExecutor | None) -> None:
         items = [item for item, _ in chunk]
@@ -506,7 +506,7 @@ class _Lane:
         except RejectItem as refusal:
             self.circuit.succeeded()
             if len(things) == 1:
-                return [Result(Outcome.UNKNOWN if asked else Outcome.REJECTED, refusal.reason)]
+                return _in_doubt(items, refusal.reason) if asked else [Result(Outcome.REJECTED, refusal.reason)]
             # The provider names no item: halves find the bad one.
             middle = len(things) // 2
             return [
@@ -518,15 +518,15 @@ class _Lane:
             return _not_sent(items, str(stop))
         except InDoubt as doubt:
             self.circuit.failed(doubt.reason)
-            return [Result(Outcome.UNKNOWN, doubt.reason)] * len(things)
+            return _in_doubt(items, doubt.reason)
         except Exception as problem:  # noqa: BLE001  (a destination that chokes on one message must not keep the others from leaving)
             reason = f"{self.target.name} failed with {type(problem).__name__}"
             self.circuit.failed(reason)
-            return [Result(Outcome.UNKNOWN, reason)] * len(things)
+            return _in_doubt(items, reason)
         if len(results) != len(things):
             reason = f"{self.target.name} answered {len(results)} results for {len(things)} items"
             self.circuit.failed(reason)
-            return [Result(Outcome.UNKNOWN, reason)] * len(things)
+            return _in_doubt(items, reason)
         self.circuit.succeeded()
         if asked:
             return results
@@ -551,7 +551,7 @@ class _Lane:
                     "attempt": item.attempts + 1,
                     "outcome": _SKIPPED if kind == _SKIPPED else result.outcome.value,
                     "reason": result.reason or None,
-                    "provider_id": result.provider_id or (item.provider_id if result.outcome is Outcome.UNKNOWN else "") or None,
+                    "provider_id": result.provider_id or None,
                     "retry_at": self._retry_at(item, kind, result, now),
                     "destination": item.row["in_doubt_at"] or self.target.name,
                     "recorded_at": now,
@@ -592,7 +592,7 @@ class _Lane:
             asked = _TOO_SMALL_WAIT if result.reason == AUDIENCE_TOO_SMALL and result.retry_after is None else result.retry_after
             return now + self.run.wait_before_retry(item.attempts + 1, asked)
         if result.outcome is Outcome.UNKNOWN:
-            in_doubt = replace(item, state="unknown", provider_id=result.provider_id or item.provider_id)
+            in_doubt = replace(item, state="unknown", provider_id=result.provider_id)
             if self.mode(in_doubt) != "leave":
                 wait = self.run.wait_before_retry(item.attempts + 1, result.retry_after)
                 return now + max(wait, timedelta(seconds=self.can.ask_after))
@@ -706,7 +706,15 @@ def _portions(items: list[Item], size: int) -> Iterator[list[Item]]:
 
 def _not_sent(items: Sequence[Item], reason: str, after: float | None = None) -> list[Result]:
     """Nothing was sent this time; what was in doubt before still is."""
-    return [Result(Outcome.UNKNOWN if item.in_doubt else Outcome.DEFERRED, reason, retry_after=after) for item in items]
+    return [
+        Result(Outcome.UNKNOWN, reason, item.provider_id, after) if item.in_doubt else Result(Outcome.DEFERRED, reason, retry_after=after)
+        for item in items
+    ]
+
+
+def _in_doubt(items: Sequence[Item], reason: str) -> list[Result]:
+    """Nobody knows what became of them. What they can be asked about by is kept: only the provider's own answer says that it is over."""
+    return [Result(Outcome.UNKNOWN, reason, item.provider_id) for item in items]
 
 
 def _halvings(item: Item) -> int:

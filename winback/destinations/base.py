@@ -191,7 +191,8 @@ class FollowsUp(Protocol):
     def resolve_changes(self, changes: Sequence[AudienceChange], provider_ids: Sequence[str], now: datetime) -> list[Result]:
         """How the orders ended that `change` answered with `unknown` and a provider id; one result each, in order.
 
-        `provider_ids[i]` belongs to `changes[i]`. Still `unknown` with the same id: not finished. Changes of one order are best asked
+        `provider_ids[i]` belongs to `changes[i]`. Still `unknown` with the same id: not finished; without an id: nobody will ever know, and
+        what is idempotent is ordered again. Changes of one order are best asked
         together (one request answers for all of them).
         """
         ...

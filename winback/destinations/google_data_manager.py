@@ -127,7 +127,7 @@ class GoogleDataManager:
     def __init__(self, config: Config, account: ServiceAccount) -> None:
         self._config = config
         self._account = account
-        self._orders: dict[str, tuple[datetime, Mapping[str, Any]]] = {}
+        self._orders: dict[str, tuple[datetime, Mapping[str, Any] | None]] = {}
         self._client = HttpClient(
             config.base_url,
             provider=self.name,
@@ -156,7 +156,12 @@ class GoogleDataManager:
             if not request_id or not position.isdigit():
                 results.append(Result(Outcome.UNKNOWN, "google_data_manager: no request id was kept"))
                 continue
-            results.append(read_status(self._status(request_id, now), int(position), provider_id))
+            status = self._status(request_id, now)
+            if status is None:
+                # Without the id, because asking again would not tell more: it is ordered again, and in a set a second time is no harm.
+                results.append(Result(Outcome.UNKNOWN, "google_data_manager: this request is not known any more"))
+                continue
+            results.append(read_status(status, int(position), provider_id))
         return results
 
     def check(self) -> str:
@@ -173,11 +178,19 @@ class GoogleDataManager:
         self._client.close()
         self._account.close()
 
-    def _status(self, request_id: str, now: datetime) -> Mapping[str, Any]:
+    def _status(self, request_id: str, now: datetime) -> Mapping[str, Any] | None:
+        """What Google says of a request; None where it does not know it, which says nothing about any other."""
         asked_at, answer = self._orders.get(request_id, (None, {}))
         if asked_at is None or not timedelta(0) <= now - asked_at < _FRESH:
-            found = self._client.request("GET", "/v1/requestStatus:retrieve", params={"requestId": request_id}, reading=True).json()
+            params = {"requestId": request_id}
+            told = self._client.request("GET", "/v1/requestStatus:retrieve", params=params, reading=True, returned=frozenset({400, 404}))
+            found = told.json()
             answer = found if isinstance(found, dict) else {}
+            if told.status in {400, 404}:
+                error = answer.get("error")
+                if not isinstance(error, dict) or error.get("status") not in {"NOT_FOUND", "INVALID_ARGUMENT"}:
+                    raise self._client.refusal(told)
+                answer = None
             if len(self._orders) >= _ORDERS_KEPT:
                 self._orders.clear()
             self._orders[request_id] = now, answer
