@@ -82,6 +82,17 @@ def test_other_mail_says_nothing(mail: bytes) -> None:
     assert (batch.events, batch.ignored) == ([], 1)
 
 
+@pytest.mark.parametrize("headers_only", [False, True])
+def test_a_mail_that_the_parser_stumbles_over_does_not_keep_the_others_unread(ledger: Ledger, tmp_path: Path, headers_only: bool) -> None:
+    folder = tmp_path / "bounces"
+    folder.mkdir()
+    # Python 3.11's parser of Message-ID fails with UnboundLocalError at an address that ends in an open bracket.
+    broken = bounce(headers_only=headers_only).replace(f"<{OURS}@shop.example.com>".encode(), b"<a@[")
+    (folder / "a.eml").write_bytes(broken)
+    (folder / "b.eml").write_bytes(bounce())
+    assert read(ledger, folder) == MailReport(mails=2, events=1, ignored=1)
+
+
 @settings(max_examples=200, deadline=None)
 @given(place=st.integers(0, 5000), noise=st.binary(max_size=30), cut=st.integers(0, 200), kind=st.sampled_from([bounce(), complaint()]))
 def test_whatever_the_mail_it_is_read_without_an_error(place: int, noise: bytes, cut: int, kind: bytes) -> None:
