@@ -1061,6 +1061,16 @@ def test_an_order_that_could_not_be_asked_about_is_asked_about_again_and_not_pla
     assert shop.outcomes(item)[-1] == ("accepted", None)
 
 
+def test_a_provider_that_leaves_every_call_in_doubt_is_given_up(shop: Shop) -> None:
+    for number in range(40):
+        shop.customer(f"c{number}")
+        shop.message(f"c{number}")
+    provider = Provider(lambda batch: [Result(Outcome.UNKNOWN, "provider: failed with status 500")] * len(batch))
+    report = run(shop, provider=provider)
+    assert "in a row" in report.stopped[provider.name]
+    assert report.total("unknown") == 20
+
+
 def test_an_order_of_which_the_platform_knows_no_more_is_placed_again(shop: Shop) -> None:
     class Forgetful(Ordering):
         def resolve_changes(self, changes: Sequence[AudienceChange], provider_ids: Sequence[str], now: datetime) -> list[Result]:

@@ -52,7 +52,7 @@ class TestSendGridConforms(Conformance):
         expected={
             "throttled_with_retry_after": "retry later after 7",
             "throttled_without_retry_after": "retry later",
-            "server_error": "retry later",
+            "server_error": "unknown, unknown, unknown",
             "connection_refused": "retry later",
             "reset_mid_answer": "unknown, unknown, unknown",
             "timeout_after_send": "unknown, unknown, unknown",
@@ -227,6 +227,12 @@ def test_what_was_accepted_stays_accepted_when_a_later_request_fails(second: Rep
     assert len(bodies) == (3 if expected == "rejected" else 2)
     if second.status == 429:
         assert results[1].retry_after == 9
+
+
+@pytest.mark.parametrize("status", [500, 520])
+def test_a_failure_within_sendgrid_may_have_sent_the_messages(status: int) -> None:
+    results, _ = send(ITEMS, Reply(status, {"errors": [{"message": "internal error"}]}))
+    assert {result.outcome for result in results} == {Outcome.UNKNOWN}
 
 
 @pytest.mark.parametrize(("reset", "after"), [("1772445610", 10.0), ("1772445000", 0.0), ("soon", None)])

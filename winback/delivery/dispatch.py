@@ -527,7 +527,11 @@ class _Lane:
             reason = f"{self.target.name} answered {len(results)} results for {len(things)} items"
             self.circuit.failed(reason)
             return _in_doubt(items, reason)
-        self.circuit.succeeded()
+        if not asked and all(result.outcome is Outcome.UNKNOWN and not result.provider_id for result in results):
+            # What is called on like this leaves everything in doubt, and nothing sent.
+            self.circuit.failed(results[0].reason)
+        else:
+            self.circuit.succeeded()
         if asked:
             return results
         return [

@@ -15,7 +15,7 @@ from pydantic import Field
 from winback.destinations.base import DEAD_TOKEN, Capabilities, Channel, Message, Outcome, Result
 from winback.destinations.config import Context, EnvName, HttpConfig, WebAddress
 from winback.destinations.google_oauth import ServiceAccount, service_account
-from winback.destinations.http import Answer, HttpClient, Meaning, code_of
+from winback.destinations.http import FAILED_WITHIN, Answer, HttpClient, Meaning, code_of
 from winback.errors import BadConfig, InDoubt, RejectItem
 
 SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
@@ -35,7 +35,8 @@ _ERRORS: Mapping[str, tuple[Meaning, str]] = {
     "THIRD_PARTY_AUTH_ERROR": (Meaning.REJECT, "THIRD_PARTY_AUTH_ERROR: the APNs or web push key in the Firebase console is refused"),
     "QUOTA_EXCEEDED": (Meaning.RETRY, "QUOTA_EXCEEDED"),
     "UNAVAILABLE": (Meaning.RETRY, "UNAVAILABLE"),
-    "INTERNAL": (Meaning.RETRY, "INTERNAL"),
+    # "An unknown internal error": Google's own clients repeat it, but nothing says that the device has not got the message.
+    "INTERNAL": (Meaning.IN_DOUBT, "INTERNAL; it may have been sent all the same"),
 }
 
 
@@ -88,6 +89,7 @@ class Fcm:
             connect_timeout=config.connect_timeout_seconds,
             read_timeout=config.read_timeout_seconds,
             read_error=self._read_error,
+            in_doubt=FAILED_WITHIN,
             connections=CAPABILITIES.concurrency,
         )
 

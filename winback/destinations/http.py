@@ -35,6 +35,9 @@ logging.getLogger("urllib3").setLevel(logging.WARNING)
 LONGEST_WAIT = 86_400.0
 """Seconds. A provider that asks for more has given a date in another unit."""
 
+FAILED_WITHIN = frozenset(range(500, 600)) - {503}
+"""Status codes of a provider that promises nothing of a request that failed within it; with 503 it says that it is not working at all."""
+
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.\-\[\]]{0,79}|[0-9]{1,9}")
 
 Item = TypeVar("Item")

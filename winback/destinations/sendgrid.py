@@ -21,7 +21,7 @@ from pydantic import Field
 
 from winback.destinations.base import Capabilities, Channel, Message, Outcome, Result
 from winback.destinations.config import Context, EnvName, HttpConfig, Sender, WebAddress
-from winback.destinations.http import Answer, HttpClient, Meaning, Progress, code_of, halved
+from winback.destinations.http import FAILED_WITHIN, Answer, HttpClient, Meaning, Progress, code_of, halved
 from winback.destinations.mime import envelope_address, extra_headers, unsubscribe_headers
 from winback.errors import BadConfig, RejectItem
 
@@ -120,6 +120,9 @@ class SendGrid:
             connect_timeout=config.connect_timeout_seconds,
             read_timeout=config.read_timeout_seconds,
             read_error=_read_error,
+            # "An error occurred on a SendGrid server" (500) says nothing of the messages of the request, up to 1,000, and a repeat may send
+            # them again. 503 is "not available". twilio.com/docs/sendgrid/api-reference/how-to-use-the-sendgrid-v3-api (2026-11)
+            in_doubt=FAILED_WITHIN,
             connections=CAPABILITIES.concurrency,
         )
 
