@@ -679,9 +679,13 @@ where engagement_tier <> 'active' and last_active_at is not null and in_range('t
 
 create or replace temp table duplicates as
 with addresses as (
-    select 1 as kind, email as address, customer_id, created_at from people where email is not null
+    select 1 as kind, people.email as address, customer_id, people.created_at from people
+    inner join floor.customers using (customer_id)
+    where people.email is not null and email_unreachable_reason is distinct from 'invalid_address'
     union all
-    select 2, phone, customer_id, created_at from people where phone is not null
+    select 2, people.phone, customer_id, people.created_at from people
+    inner join floor.customers using (customer_id)
+    where people.phone is not null and sms_unreachable_reason is distinct from 'invalid_address'
 ),
 
 shared as (

@@ -108,9 +108,13 @@ def main_categories_of(shop: Shop, purchases: pd.DataFrame) -> pd.Series:
     lines = shop.read("order_lines", ["order_id", "product_id"])
     lines["category"] = lines["product_id"].map(products.set_index("product_id")["category"])
     ordered = lines.loc[lines["category"].notna(), ["order_id", "category"]].drop_duplicates()
+    # Written in two ways it is one category.
+    ordered["key"] = ordered["category"].str.lower()
+    ordered = ordered.sort_values("category").drop_duplicates(["order_id", "key"])
     bought = ordered.merge(purchases[["order_id", "customer_id", "ordered_at"]], on="order_id")
-    counted = bought.groupby(["customer_id", "category"], as_index=False)["ordered_at"].agg(["size", "max"])
-    counted = counted.sort_values(["size", "max", "category"], ascending=[False, False, True])
+    groups = bought.groupby(["customer_id", "key"], as_index=False)
+    counted = groups.agg(size=("ordered_at", "size"), last=("ordered_at", "max"), category=("category", "min"))
+    counted = counted.sort_values(["size", "last", "key"], ascending=[False, False, True])
     return counted.drop_duplicates("customer_id").set_index("customer_id")["category"]
 
 

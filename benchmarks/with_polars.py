@@ -105,12 +105,18 @@ def main_categories_of(shop: Shop, purchases: Frame) -> Frame:
         .unique("product_id", keep="first", maintain_order=True)
         .filter(col("main_category").is_not_null())
     )
-    ordered = shop.scan("order_lines").join(products, on="product_id").select("order_id", "main_category").unique()
+    # Written in two ways it is one category.
+    ordered = (
+        shop.scan("order_lines")
+        .join(products, on="product_id")
+        .group_by("order_id", col("main_category").str.to_lowercase().alias("key"))
+        .agg(col("main_category").min())
+    )
     return (
         ordered.join(purchases, on="order_id")
-        .group_by("customer_id", "main_category")
-        .agg(orders=pl.len(), last_at=col("ordered_at").max())
-        .sort("orders", "last_at", "main_category", descending=[True, True, False])
+        .group_by("customer_id", "key")
+        .agg(col("main_category").min(), orders=pl.len(), last_at=col("ordered_at").max())
+        .sort("orders", "last_at", "key", descending=[True, True, False])
         .unique("customer_id", keep="first", maintain_order=True)
         .select("customer_id", "main_category")
     )
