@@ -126,7 +126,7 @@ group by customer_id;
 
 create or replace temp table main_categories as
 with products as (
-    select product_id, nullif(trim(category), '') as category
+    select product_id, nullif(trim(category), '') as category, nullif(lower(trim(category)), '') as category_key
     from raw.products
     where launched_at < as_of() or launched_at is null
     qualify row_number() over (
@@ -135,7 +135,7 @@ with products as (
 ),
 
 ordered as (
-    select order_id, lower(category) as category_key, min(category) as category
+    select order_id, category_key, min(category) as category
     from raw.order_lines
     inner join products using (product_id)
     where category is not null
@@ -679,13 +679,13 @@ where engagement_tier <> 'active' and last_active_at is not null and in_range('t
 
 create or replace temp table duplicates as
 with addresses as (
-    select 1 as kind, people.email as address, customer_id, people.created_at from people
-    inner join floor.customers using (customer_id)
-    where people.email is not null and email_unreachable_reason is distinct from 'invalid_address'
+    select 1 as kind, email as address, customer_id, created_at from people
+    inner join reachability using (customer_id)
+    where email is not null and email_unreachable_reason is distinct from 'invalid_address'
     union all
-    select 2, people.phone, customer_id, people.created_at from people
-    inner join floor.customers using (customer_id)
-    where people.phone is not null and sms_unreachable_reason is distinct from 'invalid_address'
+    select 2, phone, customer_id, created_at from people
+    inner join reachability using (customer_id)
+    where phone is not null and sms_unreachable_reason is distinct from 'invalid_address'
 ),
 
 shared as (

@@ -104,14 +104,10 @@ def main_categories_of(shop: Shop, purchases: Frame) -> Frame:
         .sort("launched_at", "main_category", "name", descending=[True, False, False], nulls_last=True)
         .unique("product_id", keep="first", maintain_order=True)
         .filter(col("main_category").is_not_null())
+        # Written in two ways it is one category.
+        .with_columns(key=col("main_category").str.to_lowercase())
     )
-    # Written in two ways it is one category.
-    ordered = (
-        shop.scan("order_lines")
-        .join(products, on="product_id")
-        .group_by("order_id", col("main_category").str.to_lowercase().alias("key"))
-        .agg(col("main_category").min())
-    )
+    ordered = shop.scan("order_lines").join(products, on="product_id").group_by("order_id", "key").agg(col("main_category").min())
     return (
         ordered.join(purchases, on="order_id")
         .group_by("customer_id", "key")

@@ -44,6 +44,18 @@ def open_warehouse(settings: Settings, *, read_only: bool = False) -> Iterator[d
 
 
 @contextmanager
+def in_transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """All that is written in the block, or where it fails nothing of it."""
+    connection.execute("begin")
+    try:
+        yield
+        connection.execute("commit")
+    except BaseException:
+        connection.execute("rollback")
+        raise
+
+
+@contextmanager
 def open_in_memory(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open an empty warehouse in memory, in UTC, within the same limits. The home needs no workbench.
 

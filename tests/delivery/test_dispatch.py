@@ -433,9 +433,6 @@ def test_what_is_in_doubt_is_asked_about(shop: Shop, arrived: bool) -> None:
     shop.customer("ann")
     message = shop.message("ann")
 
-    def lost(messages: Sequence[Message]) -> list[Result]:
-        raise InDoubt("provider: sent, no answer")
-
     run(shop, provider=AskableProvider(lost))
     provider = AskableProvider()
     provider.taken = [message] if arrived else []
@@ -449,9 +446,6 @@ def test_what_is_in_doubt_is_asked_about(shop: Shop, arrived: bool) -> None:
 def test_what_is_in_doubt_is_repeated_where_that_is_harmless(shop: Shop) -> None:
     shop.customer("ann")
     message = shop.message("ann")
-
-    def lost(messages: Sequence[Message]) -> list[Result]:
-        raise InDoubt("provider: sent, no answer")
 
     run(shop, provider=SafeProvider(lost))
     run(shop, NOON + timedelta(hours=1), provider=SafeProvider())
@@ -501,9 +495,6 @@ def test_who_is_asked_is_told_since_when_and_whether_the_address_is_the_same(sho
             asked.extend(messages)
             return super().resolve(messages, now)
 
-    def lost(messages: Sequence[Message]) -> list[Result]:
-        raise InDoubt("provider: sent, no answer")
-
     run(shop, provider=Recording(lost))
     shop.warehouse.execute("update intermediate.int_customers__contacts set email = ?", [address])
     run(shop, NOON + timedelta(hours=1), provider=Recording())
@@ -513,9 +504,6 @@ def test_who_is_asked_is_told_since_when_and_whether_the_address_is_the_same(sho
 def test_in_doubt_and_then_purchased_is_not_called_skipped(shop: Shop) -> None:
     shop.customer("ann")
     message = shop.message("ann")
-
-    def lost(messages: Sequence[Message]) -> list[Result]:
-        raise InDoubt("provider: sent, no answer")
 
     run(shop, provider=SafeProvider(lost))
     shop.order("ann", NOON + timedelta(minutes=5))
@@ -686,9 +674,6 @@ def test_an_answer_that_comes_after_the_claim_ran_out_counts_all_the_same(shop: 
 def test_what_was_in_doubt_before_stays_so_when_a_late_answer_says_not_now(shop: Shop) -> None:
     shop.customer("ann")
     message = shop.message("ann")
-
-    def lost(messages: Sequence[Message]) -> list[Result]:
-        raise InDoubt("provider: sent, no answer")
 
     run(shop, provider=SafeProvider(lost))
 

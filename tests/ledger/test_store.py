@@ -15,6 +15,7 @@ from alembic.script import ScriptDirectory
 
 from winback.errors import BadConfig, WinbackError
 from winback.ledger import Ledger, open_ledger_at, tables
+from winback.ledger.store import CODES_LOCK, EVENTS_LOCK
 
 NOW = datetime(2017, 12, 1, 10, 30, 0, 250000)
 
@@ -30,6 +31,16 @@ def test_rows_are_recorded_once_and_keep_their_first_content(ledger: Ledger) -> 
     assert [(row["item_id"], row["worker"]) for row in rows] == [("a", "w"), ("b", "w"), ("c", "w")]
     assert rows[0]["lease_until"] == NOW
     assert rows[0]["seq"] < rows[1]["seq"] < rows[2]["seq"]
+
+
+def test_who_hands_out_codes_holds_up_nobody_who_records_events(ledger: Ledger) -> None:
+    if ledger.dialect != "postgresql":
+        pytest.skip("on SQLite each transaction that writes is alone")
+    with ledger.writing() as handing_out, ledger.engine.begin() as other:
+        handing_out.alone_at(CODES_LOCK)
+        take = "select pg_try_advisory_xact_lock(%s)"
+        assert other.exec_driver_sql(take, (CODES_LOCK,)).scalar() is False
+        assert other.exec_driver_sql(take, (EVENTS_LOCK,)).scalar() is True
 
 
 def test_no_row_of_any_table_can_be_changed_or_removed(ledger: Ledger) -> None:

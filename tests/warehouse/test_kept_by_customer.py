@@ -68,13 +68,18 @@ def _derived_whole(shop: ChangingShop, as_of: datetime, *arguments: str) -> dict
     return {name: rows for name, rows in _derived(settings, "intermediate", "marts").items() if name not in TAKEN_UP | passed_on}
 
 
-@pytest.mark.slow
-def test_thirty_days_customer_by_customer_equal_everything_anew(tmp_path: Path) -> None:
-    shop = ChangingShop(tmp_path, seed=20300107)
+def _derived_once(folder: Path, seed: int, *arguments: str) -> ChangingShop:
+    shop = ChangingShop(folder, seed)
     shop.past()
     shop.land(START)
-    run_dbt(shop.settings, START, "build", *MODELS)
+    run_dbt(shop.settings, START, "build", *arguments)
     assert was_whole(shop.settings)
+    return shop
+
+
+@pytest.mark.slow
+def test_thirty_days_customer_by_customer_equal_everything_anew(tmp_path: Path) -> None:
+    shop = _derived_once(tmp_path, 20300107, *MODELS)
 
     touched = []
     for as_of in AS_OFS[1:]:
@@ -161,10 +166,7 @@ def test_what_is_not_surely_a_continuation_is_derived_anew(tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_a_model_is_not_built_of_what_another_build_passed_on(tmp_path: Path) -> None:
-    shop = ChangingShop(tmp_path, seed=11)
-    shop.past()
-    shop.land(START)
-    run_dbt(shop.settings, START, "build", *KEPT)
+    shop = _derived_once(tmp_path, 11, *KEPT)
     before = _derived(shop.settings, "intermediate")["intermediate.int_customers__profiled"]
 
     with pytest.raises(AssertionError, match=r"Nothing was built. Select it too: --select \+int_customers__profiled"):

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from hashlib import md5, sha256
+from hashlib import md5
 from itertools import groupby
 from random import Random
 from typing import Any
@@ -43,6 +43,7 @@ from winback.destinations.base import (
     Outcome,
     Result,
 )
+from winback.destinations.identifiers import sha256_hex
 from winback.errors import Busy, InDoubt, RejectItem, RetryLater, StopRun
 from winback.ledger import Ledger
 from winback.settings import Settings
@@ -442,8 +443,8 @@ class _Lane:
                 made = self.make(item)
             except RejectItem as refusal:
                 # What is in doubt may have left when it could still be made.
-                results = _in_doubt([item], refusal.reason) if item.in_doubt else [Result(Outcome.REJECTED, refusal.reason)]
-                batch.results.append((item, "answered", results[0]))
+                result = _in_doubt(item, refusal.reason) if item.in_doubt else Result(Outcome.REJECTED, refusal.reason)
+                batch.results.append((item, "answered", result))
                 continue
             except Exception as problem:  # noqa: BLE001  (one message that cannot be made must not keep the others from leaving)
                 batch.results += [
@@ -475,8 +476,8 @@ class _Lane:
             return None
         if mode == "leave" or item.decision == "skip":
             why = item.reason or ("its destination is another now" if self._went_elsewhere(item) else "cannot be repeated")
-            return "closed", _in_doubt([item], f"in doubt, and then {why}")[0]
-        return ("later", _in_doubt([item], item.reason)[0]) if item.decision == "defer" else None
+            return "closed", _in_doubt(item, f"in doubt, and then {why}")
+        return ("later", _in_doubt(item, item.reason)) if item.decision == "defer" else None
 
     def _submit(self, batch: _Batch, chunk: list[tuple[Item, Sendable]], asked: bool, pool: ThreadPoolExecutor | None) -> None:
         items = [item for item, _ in chunk]
@@ -506,7 +507,7 @@ class _Lane:
         except RejectItem as refusal:
             self.circuit.succeeded()
             if len(things) == 1:
-                return _in_doubt(items, refusal.reason) if asked else [Result(Outcome.REJECTED, refusal.reason)]
+                return [_in_doubt(items[0], refusal.reason) if asked else Result(Outcome.REJECTED, refusal.reason)]
             # The provider names no item: halves find the bad one.
             middle = len(things) // 2
             return [
@@ -518,15 +519,15 @@ class _Lane:
             return _not_sent(items, str(stop))
         except InDoubt as doubt:
             self.circuit.failed(doubt.reason)
-            return _in_doubt(items, doubt.reason)
+            return [_in_doubt(item, doubt.reason) for item in items]
         except Exception as problem:  # noqa: BLE001  (a destination that chokes on one message must not keep the others from leaving)
             reason = f"{self.target.name} failed with {type(problem).__name__}"
             self.circuit.failed(reason)
-            return _in_doubt(items, reason)
+            return [_in_doubt(item, reason) for item in items]
         if len(results) != len(things):
             reason = f"{self.target.name} answered {len(results)} results for {len(things)} items"
             self.circuit.failed(reason)
-            return _in_doubt(items, reason)
+            return [_in_doubt(item, reason) for item in items]
         if not asked and all(result.outcome is Outcome.UNKNOWN and not result.provider_id for result in results):
             # What is called on like this leaves everything in doubt, and nothing sent.
             self.circuit.failed(results[0].reason)
@@ -710,15 +711,12 @@ def _portions(items: list[Item], size: int) -> Iterator[list[Item]]:
 
 def _not_sent(items: Sequence[Item], reason: str, after: float | None = None) -> list[Result]:
     """Nothing was sent this time; what was in doubt before still is."""
-    return [
-        Result(Outcome.UNKNOWN, reason, item.provider_id, after) if item.in_doubt else Result(Outcome.DEFERRED, reason, retry_after=after)
-        for item in items
-    ]
+    return [_in_doubt(item, reason, after) if item.in_doubt else Result(Outcome.DEFERRED, reason, retry_after=after) for item in items]
 
 
-def _in_doubt(items: Sequence[Item], reason: str) -> list[Result]:
-    """Nobody knows what became of them. What they can be asked about by is kept: only the provider's own answer says that it is over."""
-    return [Result(Outcome.UNKNOWN, reason, item.provider_id) for item in items]
+def _in_doubt(item: Item, reason: str, after: float | None = None) -> Result:
+    """Nobody knows what became of it. What it can be asked about by is kept: only the provider's own answer says that it is over."""
+    return Result(Outcome.UNKNOWN, reason, item.provider_id, after)
 
 
 def _halvings(item: Item) -> int:
@@ -729,7 +727,7 @@ def _halvings(item: Item) -> int:
 
 def _dead_token(item: Item, destination: str, now: datetime) -> Mapping[str, Any]:
     """The app is gone from this device: its token is not used again."""
-    hashed = sha256(item.row["address"].encode()).hexdigest()
+    hashed = sha256_hex(item.row["address"])
     return {
         "suppression_id": md5(f"{DEAD_TOKEN}|{hashed}".encode(), usedforsecurity=False).hexdigest(),
         "operation": "add",

@@ -9,13 +9,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 import sqlalchemy as sa
 
 from winback.delivery.rules import Rules
+from winback.destinations.identifiers import sha256_hex
 from winback.inbox.recording import MAILBOX, UNSUBSCRIBED, derived_id
 from winback.ledger import Ledger
 from winback.ledger.tables import delivery_events, messages, metadata, suppressions
@@ -142,7 +142,7 @@ class News:
                 row = item.row
                 who = {row["customer_id"]}
                 if row["address"]:
-                    who.add(_hash(row["address"]))
+                    who.add(sha256_hex(row["address"]))
                 if any((one, channel) in self._silenced for one in who for channel in ("all", row["channel"])):
                     found[item.item_id] = SUPPRESSED
                 elif row["exit_on_engagement"] and any(self._engaged[one] >= row["enrolled_at"] for one in who & self._engaged.keys()):
@@ -159,7 +159,7 @@ class News:
                 self._silenced.update((one, channel) for one in (customer, address) if one)
                 if customer and reason == UNSUBSCRIBED:
                     # Who left by a link of ours left with the address, whoever else is known by it.
-                    self._silenced.update((_hash(one), channel) for one in self._addresses_of(customer) if one)
+                    self._silenced.update((sha256_hex(one), channel) for one in self._addresses_of(customer) if one)
         for seq, who, occurred_at in engagements:
             if seq not in self._seen[delivery_events.name]:
                 self._seen[delivery_events.name].add(seq)
@@ -186,10 +186,6 @@ class News:
             .where(events.c.seq > self._newest[events.name] - _OVERLAP, events.c.event_type.in_(_ENGAGEMENT), events.c.is_machine == 0)
         )
         return connection.execute(new).all()
-
-
-def _hash(address: str) -> str:
-    return sha256(address.encode()).hexdigest()
 
 
 def _newest(connection: sa.Connection, table: sa.Table) -> int:

@@ -10,7 +10,6 @@ import json
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from hashlib import sha256
 from typing import Any
 
 import duckdb
@@ -24,6 +23,7 @@ from winback.delivery.rules import Rules
 from winback.delivery.slices import Slice
 from winback.destinations import LISTS
 from winback.destinations.base import AUDIENCE_TOO_SMALL
+from winback.destinations.identifiers import sha256_hex
 from winback.ledger import Ledger
 from winback.ledger.store import Writer
 from winback.ledger.tables import audit_trail, claims, outcomes
@@ -354,7 +354,7 @@ def claim(
 def address_check(item: Item) -> str | None:
     """16 bits of a hash: tells whether an address is still the same, and not whose it is."""
     address = item.row.get("address")
-    return sha256(address.encode()).hexdigest()[:4] if address else None
+    return sha256_hex(address)[:4] if address else None
 
 
 def record_late(writer: Writer, rows: Sequence[Mapping[str, Any]], worker: str, *, not_taken: Set[str]) -> None:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -113,12 +114,15 @@ class HandOut:
         FileNotFoundError
             It is over.
         """
-        return int(json.loads((self.folder / "hand_out.json").read_text(encoding="utf-8"))["slices"])
+        return int(self._said("slices"))
 
     @property
     def until(self) -> datetime:
         """When the dispatch ends, also where more is due. Raises as `slices`."""
-        return datetime.fromisoformat(json.loads((self.folder / "hand_out.json").read_text(encoding="utf-8"))["until"])
+        return datetime.fromisoformat(self._said("until"))
+
+    def _said(self, what: str) -> Any:
+        return json.loads((self.folder / "hand_out.json").read_text(encoding="utf-8"))[what]
 
     def stands(self, ledger: Ledger) -> bool:
         """Whether who handed it out is still there: if not, it may be out of date."""

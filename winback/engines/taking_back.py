@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from winback.engines.base import DERIVED_SCHEMAS, MARTS, READ_BY_PYTHON
+from winback.warehouse import in_transaction
 
 if TYPE_CHECKING:
     import duckdb
@@ -25,8 +26,7 @@ def replace_derived(
     wanted = [(f"{schema_prefix}{MARTS}", table) for table in marts]
     wanted += [(f"{schema_prefix}{schema}", table) for schema, table in READ_BY_PYTHON]
     taken: dict[str, int] = {}
-    workbench.execute("begin")
-    try:
+    with in_transaction(workbench):
         for schema, table in wanted:
             with reading(schema, table) as query:
                 if query is None:
@@ -35,10 +35,6 @@ def replace_derived(
                 _drop(workbench, schema, table)
                 workbench.execute(f"create table {schema}.{table} as {query}")
             [(taken[f"{schema}.{table}"],)] = workbench.execute(f"select count(*) from {schema}.{table}").fetchall()
-        workbench.execute("commit")
-    except BaseException:
-        workbench.execute("rollback")
-        raise
     return taken
 
 

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from winback.destinations.base import DEAD_TOKEN
 from winback.ledger import Ledger, Writer
+from winback.ledger.store import EVENTS_LOCK
 from winback.ledger.tables import delivery_events, messages, suppressions
 
 EventType = Literal[
@@ -34,7 +35,6 @@ MAILBOX = "mailbox"
 
 _REFUSALS = frozenset({"bounced", "complained", UNSUBSCRIBED})
 _CHUNK = 400
-_LOCK = 7_303_003
 _LONGEST = 200
 _UNWRITABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 
@@ -110,9 +110,9 @@ def record_in(writer: Writer, events: Sequence[Event], now: datetime) -> RecordR
     """`record_events` inside a transaction that writes other rows too (a preference page's frequency limit)."""
     unique = list({event.event_id: event for event in reversed(events)}.values())[::-1]
     deciding = [event for event in unique if event.event_type in _REFUSALS or event.event_type == RESUBSCRIBED]
-    if deciding and writer.connection.dialect.name == "postgresql":
+    if deciding:
         # Two writers, one with a wish and one with its revocation, must each see the other's.
-        writer.connection.exec_driver_sql(f"select pg_advisory_xact_lock({_LOCK})")
+        writer.alone_at(EVENTS_LOCK)
     known = _known(writer, [event.event_id for event in deciding])
     new = writer.record("delivery_events", [_row(event, now) for event in unique])
     fresh = [event for event in deciding if event.event_id not in known]

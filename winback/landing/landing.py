@@ -24,6 +24,7 @@ from winback.landing.reading import Source, forget, read
 from winback.landing.rows import Counts, FileId, Judged, judge, store
 from winback.progress import tell
 from winback.settings import Settings
+from winback.warehouse import in_transaction
 
 
 class LandedFilesLedger(Protocol):
@@ -250,14 +251,9 @@ def _put_back(connection: duckdb.DuckDBPyConnection) -> None:
 
 def _together(connection: duckdb.DuckDBPyConnection, statements: list[str]) -> None:
     """All of them or none."""
-    connection.execute("begin transaction")
-    try:
+    with in_transaction(connection):
         for statement in statements:
             connection.execute(statement)
-        connection.execute("commit")
-    except BaseException:
-        connection.execute("rollback")
-        raise
 
 
 def _set_aside_tables(connection: duckdb.DuckDBPyConnection) -> list[str]:
@@ -284,8 +280,7 @@ def _land_file(connection: duckdb.DuckDBPyConnection, ledger: LandedFilesLedger,
         forget(connection)
         shutil.rmtree(workspace, ignore_errors=True)
     rows = []
-    connection.execute("begin transaction")
-    try:
+    with in_transaction(connection):
         [(position,)] = connection.execute("select coalesce(max(position), 0) from raw.landed_files").fetchall()
         counts = dict.fromkeys(job.sources, Counts())
         numbers = {table: number for number, table in enumerate(counts, start=position + 1)}
@@ -303,10 +298,6 @@ def _land_file(connection: duckdb.DuckDBPyConnection, ledger: LandedFilesLedger,
             }
             connection.execute("insert into raw.landed_files values (?, ?, ?, ?, ?, ?, ?, ?)", [*row.values(), rules.content_hash()])
             rows.append(_ledger_row(row))
-        connection.execute("commit")
-    except BaseException:
-        connection.execute("rollback")
-        raise
     ledger.record("landed_files", rows)
     status: Literal["landed", "loaded_again"] = "loaded_again" if job.again else "landed"
     return [FileReport(job.file.name, table, status, count.landed, count.quarantined, count.left_out) for table, count in counts.items()]

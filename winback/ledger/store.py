@@ -29,7 +29,8 @@ _SQLITE_EXAMPLE = "sqlite:////srv/winback/ledger.db"
 _ALLOWED = f"{_SQLITE_EXAMPLE} or postgresql://user@host/database"
 _MIGRATION_LOCK = 7_303_001
 _AUDIT_LOCK = 7_303_002
-CODES_LOCK = 7_303_003
+EVENTS_LOCK = 7_303_003
+CODES_LOCK = 7_303_004
 
 
 @dataclass(frozen=True, slots=True)

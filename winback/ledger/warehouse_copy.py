@@ -7,11 +7,12 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-from sqlalchemy import Connection, Engine, Table
+from sqlalchemy import Column, Connection, Engine, Table
 from sqlalchemy.types import Date, DateTime, Integer, Text
 
 from winback.errors import StopRun
 from winback.ledger.tables import metadata, natural_keys
+from winback.warehouse import in_transaction
 
 _BATCH = 50_000
 _TYPES: dict[type, tuple[str, pa.DataType]] = {
@@ -39,19 +40,18 @@ def copy(engine: Engine, warehouse: duckdb.DuckDBPyConnection, only: Mapping[str
         The warehouse knows ledger rows that the ledger does not have: the ledger was replaced, or restored from an older copy.
     """
     tables = [table for table in metadata.sorted_tables if only is None or table.name in only]
-    warehouse.execute("begin")
-    try:
+    with in_transaction(warehouse):
         warehouse.execute("create schema if not exists ledger")
-        found = warehouse.execute("select table_name, column_name from information_schema.columns where table_schema = 'ledger'").fetchall()
-        existing = {row[0] for row in found}
+        query = "select table_name, list(column_name) from information_schema.columns where table_schema = 'ledger' group by table_name"
+        existing = dict(warehouse.execute(query).fetchall())
         for table in tables:
             if table.name not in existing:
-                warehouse.execute(f"create table ledger.{table.name} ({', '.join(_columns(table).values())})")
+                warehouse.execute(f"create table ledger.{table.name} ({', '.join(map(_definition, table.columns))})")
                 continue
-            for name, definition in _columns(table).items():
-                if (table.name, name) not in found:
+            for column in table.columns:
+                if column.name not in existing[table.name]:
                     # Added since; the rows of before have nothing in it, here as in the ledger.
-                    warehouse.execute(f"alter table ledger.{table.name} add column {definition}")
+                    warehouse.execute(f"alter table ledger.{table.name} add column {_definition(column)}")
         starts = _starts(warehouse, tables)
         last = _last_keys(warehouse, tables, starts)
         ends = _ends(engine, tables)
@@ -62,20 +62,12 @@ def copy(engine: Engine, warehouse: duckdb.DuckDBPyConnection, only: Mapping[str
                     _compare(connection, table, starts[table.name], last[table.name])
                 which = only[table.name] if only else "true"
                 added[table.name] = _add(warehouse, connection, table, starts[table.name], ends[table.name], which)
-        warehouse.execute("commit")
-    except BaseException:
-        warehouse.execute("rollback")
-        raise
     return added
 
 
-def _columns(table: Table) -> dict[str, str]:
-    """{name: definition}"""
-    columns = {}
-    for column in table.columns:
-        kind = "bigint" if column.name == "seq" else next(name for base, (name, _) in _TYPES.items() if isinstance(column.type, base))
-        columns[column.name] = f"{column.name} {kind}"
-    return columns
+def _definition(column: Column[Any]) -> str:
+    kind = "bigint" if column.name == "seq" else next(name for base, (name, _) in _TYPES.items() if isinstance(column.type, base))
+    return f"{column.name} {kind}"
 
 
 def _ends(engine: Engine, tables: list[Table]) -> dict[str, int]:

@@ -11,6 +11,7 @@ from winback.programs.checking import LoadedPrograms, load_programs
 from winback.programs.schema import Program, Sending
 from winback.programs.versions import Definition, policy_json
 from winback.settings import Settings
+from winback.warehouse import in_transaction
 
 if TYPE_CHECKING:
     import duckdb
@@ -321,8 +322,7 @@ def _add_policy(rows: dict[str, list[Sequence[Any]]], sending: Sending, version:
 
 
 def _replace(connection: duckdb.DuckDBPyConnection, rows: dict[str, list[Sequence[Any]]]) -> None:
-    connection.execute("begin")
-    try:
+    with in_transaction(connection):
         connection.execute("create schema if not exists programs")
         for table, columns in TABLES.items():
             connection.execute(
@@ -330,10 +330,6 @@ def _replace(connection: duckdb.DuckDBPyConnection, rows: dict[str, list[Sequenc
             )
             if rows[table]:
                 connection.executemany(f"insert into programs.{table} values ({', '.join('?' * len(columns))})", _sorted(rows[table]))
-        connection.execute("commit")
-    except BaseException:
-        connection.execute("rollback")
-        raise
 
 
 def _sorted(rows: Iterable[Sequence[Any]]) -> list[Sequence[Any]]:

@@ -23,7 +23,7 @@ from winback.clock import utc_now
 from winback.errors import BadInput, StopRun
 from winback.publishing.dictionary import ABOUT_THE_RUN, MartEntry, as_json, as_markdown, describe_marts
 from winback.settings import Settings
-from winback.warehouse import source_notes
+from winback.warehouse import in_transaction, source_notes
 
 # The oldest DuckDB that can open the file. Created with DuckDB 2's own format, BI tools of last year could not.
 STORAGE_VERSION = "v1.0.0"
@@ -188,31 +188,27 @@ def _copy(cursor: duckdb.DuckDBPyConnection, marts: list[MartEntry], run: dict[s
     rows: dict[str, int] = {}
     cursor.execute(f"attach {_text(work / 'winback.duckdb')} as published (storage_version '{STORAGE_VERSION}')")
     try:
-        cursor.execute("begin")
-        cursor.execute("create schema published.marts")
-        cursor.execute(
-            "create table published.marts.published_run as "
-            "select ? as run_id, ?::timestamp as as_of, ?::timestamp as published_at, ? as currency",
-            [run["run_id"], run["as_of"], run["published_at"], run["currency"]],
-        )
-        cursor.execute("create table published.marts.published_notes (note varchar)")
-        for note in notes:
-            cursor.execute("insert into published.marts.published_notes values (?)", [note])
-        for table in ("published_run", "published_notes"):
-            _write_parquet(cursor, table, run, version)
-        for mart in marts:
-            table = f'published.marts."{mart.name}"'
-            [(rows[mart.name],)] = cursor.execute(f'create table {table} as select * from marts."{mart.name}"').fetchall()
-            comments = [f"comment on table {table} is {_text(mart.description)}"]
-            for column in mart.columns:
-                words = column.description + (f" ({column.unit})" if column.unit and column.unit not in column.description else "")
-                comments.append(f'comment on column {table}."{column.name}" is {_text(words)}')
-            cursor.execute(";".join(comments))
-            _write_parquet(cursor, mart.name, run, version)
-        cursor.execute("commit")
-    except BaseException:
-        cursor.execute("rollback")
-        raise
+        with in_transaction(cursor):
+            cursor.execute("create schema published.marts")
+            cursor.execute(
+                "create table published.marts.published_run as "
+                "select ? as run_id, ?::timestamp as as_of, ?::timestamp as published_at, ? as currency",
+                [run["run_id"], run["as_of"], run["published_at"], run["currency"]],
+            )
+            cursor.execute("create table published.marts.published_notes (note varchar)")
+            for note in notes:
+                cursor.execute("insert into published.marts.published_notes values (?)", [note])
+            for table in ("published_run", "published_notes"):
+                _write_parquet(cursor, table, run, version)
+            for mart in marts:
+                table = f'published.marts."{mart.name}"'
+                [(rows[mart.name],)] = cursor.execute(f'create table {table} as select * from marts."{mart.name}"').fetchall()
+                comments = [f"comment on table {table} is {_text(mart.description)}"]
+                for column in mart.columns:
+                    words = column.description + (f" ({column.unit})" if column.unit and column.unit not in column.description else "")
+                    comments.append(f'comment on column {table}."{column.name}" is {_text(words)}')
+                cursor.execute(";".join(comments))
+                _write_parquet(cursor, mart.name, run, version)
     finally:
         # Detaching writes everything into the one file: no write-ahead log stays beside it.
         cursor.execute("detach published")

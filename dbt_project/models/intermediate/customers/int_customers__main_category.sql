@@ -5,19 +5,28 @@ with purchases as (
     from {{ touched_rows('int_orders__purchases_gathered') }}
 ),
 
--- An order with several products of a category is one order of it. Products may write it in any case, as the cycles may.
+-- Products may write a category in any case, as the cycles may.
+products as (
+    select
+        product_id,
+        category,
+        lower(category) as category_key
+    from {{ ref('stg_shop__products') }}
+    where category is not null
+),
+
+-- An order with several products of a category is one order of it.
 bought as (
     select
         lines.order_id,
-        lower(products.category) as category_key,
+        products.category_key,
         min(products.category) as category,
         min(purchases.customer_id) as customer_id,
         min(purchases.ordered_at) as ordered_at
     from purchases
     inner join {{ ref('stg_shop__order_lines') }} as lines on purchases.order_id = lines.order_id
-    inner join {{ ref('stg_shop__products') }} as products on lines.product_id = products.product_id
-    where products.category is not null
-    group by lines.order_id, lower(products.category)
+    inner join products on lines.product_id = products.product_id
+    group by lines.order_id, products.category_key
 ),
 
 counted as (
