@@ -5,8 +5,10 @@ import email.policy
 import json
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -238,6 +240,19 @@ def test_faults_of_items_and_answers(tmp_path: Path) -> None:
     doubled = outbox(tmp_path / "doubled", "duplicate=1")
     assert len(doubled.send(messages[:2], NOW)) == 3
     doubled.close()
+
+
+@pytest.mark.parametrize("fault", ["reject", "defer"])
+def test_what_was_taken_is_not_refused_when_it_is_repeated(tmp_path: Path, fault: str) -> None:
+    for faults in ("lost=1", f"{fault}=1"):
+        place, audiences = outbox(tmp_path, faults), LocalAudiences(tmp_path, "meta", faults=Faults.parse(faults))
+        answers = []
+        for call in (partial(place.send, [MESSAGE]), partial(audiences.change, [change(1)])):
+            with suppress(InDoubt):
+                answers += [result.outcome for result in call(NOW)]
+        place.close()
+        audiences.close()
+    assert answers == [Outcome.ACCEPTED, Outcome.ACCEPTED]
 
 
 def test_the_process_dies_after_taking(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import os
 import re
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -106,7 +106,12 @@ class LocalOutbox:
         self._faults.before(len(messages))
         emails: dict[str, bytes] = {}
         results = []
+        # What is here already is answered as it was the first time, whatever would be said of it now.
+        here = self._held(messages)
         for message in messages:
+            if message.message_id in here:
+                results.append(Result(Outcome.ACCEPTED, provider_id=message.message_id))
+                continue
             refusal = self._faults.refusal()
             if refusal is None and message.channel is Channel.EMAIL:
                 try:
@@ -117,7 +122,7 @@ class LocalOutbox:
                 refusal = Result(Outcome.REJECTED, "no address")
             results.append(refusal or Result(Outcome.ACCEPTED, provider_id=message.message_id))
         taken = [message for message, result in zip(messages, results, strict=True) if result.outcome is Outcome.ACCEPTED]
-        self._write(taken, emails, now)
+        self._write([message for message in taken if message.message_id not in here], emails, now)
         return self._faults.after(results)
 
     def _write(self, messages: Sequence[Message], emails: dict[str, bytes], now: datetime) -> None:
@@ -153,17 +158,18 @@ class LocalOutbox:
 
     def resolve(self, messages: Sequence[Message], now: datetime) -> list[Result]:  # noqa: ARG002
         """Accepted where the outbox holds the message, else deferred: it never arrived."""
-        with self._index.transaction():
-            return [
-                Result(Outcome.ACCEPTED, provider_id=message.message_id)
-                if self._holds(message.message_id)
-                else Result(Outcome.DEFERRED, "not in the outbox")
-                for message in messages
-            ]
+        here = self._held(messages)
+        return [
+            Result(Outcome.ACCEPTED, provider_id=message.message_id)
+            if message.message_id in here
+            else Result(Outcome.DEFERRED, "not in the outbox")
+            for message in messages
+        ]
 
-    def _holds(self, message_id: str) -> bool:
-        file = self._index.file_of(message_id)
-        return file is not None and (self._folder / file).exists()
+    def _held(self, messages: Sequence[Message]) -> Set[str]:
+        with self._index.transaction():
+            files = {message.message_id: self._index.file_of(message.message_id) for message in messages}
+        return {message_id for message_id, file in files.items() if file is not None and (self._folder / file).exists()}
 
     def check(self) -> str:
         return f"outbox: writes files to {self._folder}; nothing leaves this machine"
@@ -189,7 +195,7 @@ class LocalAudiences:
 
     def change(self, changes: Sequence[AudienceChange], now: datetime) -> list[Result]:
         self._faults.before(len(changes))
-        results = [self._faults.refusal() or _judged(change) for change in changes]
+        results = [self._judged(change) for change in changes]
         lines: dict[str, list[str]] = {}
         files = [f"ads/{self._platform}/{change.audience}/{now:%Y-%m-%d}-{change.operation}.csv" for change in changes]
         with self._index.transaction():
@@ -205,6 +211,16 @@ class LocalAudiences:
                 self._index.append(file, "".join(added))
         return self._faults.after(results)
 
+    def _judged(self, change: AudienceChange) -> Result:
+        if self._index.file_of(change.change_id) is None:
+            if refusal := self._faults.refusal():
+                return refusal
+            if not _SAFE_NAME.fullmatch(change.audience):
+                return Result(Outcome.REJECTED, "the audience's name cannot be a folder")
+            if not change.identifiers:
+                return Result(Outcome.REJECTED, "no identifiers")
+        return Result(Outcome.ACCEPTED, provider_id=change.change_id)
+
     def check(self) -> str:
         return (
             f"outbox: writes audience changes for {self._platform} to {self._folder / 'ads' / self._platform}; nothing leaves this machine"
@@ -212,14 +228,6 @@ class LocalAudiences:
 
     def close(self) -> None:
         self._index.close()
-
-
-def _judged(change: AudienceChange) -> Result:
-    if not _SAFE_NAME.fullmatch(change.audience):
-        return Result(Outcome.REJECTED, "the audience's name cannot be a folder")
-    if not change.identifiers:
-        return Result(Outcome.REJECTED, "no identifiers")
-    return Result(Outcome.ACCEPTED, provider_id=change.change_id)
 
 
 def _line(message: Message, now: datetime) -> str:
