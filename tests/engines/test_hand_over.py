@@ -58,6 +58,16 @@ def test_corrected_rows_replace_the_earlier_ones(reached: Reached, shop: Shop) -
     handed(reached, shop)
 
 
+def test_rows_of_which_no_file_is_told_replace_those_that_were_there(reached: Reached, shop: Shop) -> None:
+    shop.put_needed()
+    shop.land()
+    shop.connection.execute("delete from raw.landed_files")
+    for order in ("O1", "O2"):
+        shop.connection.execute("delete from raw.orders")
+        shop.connection.execute("insert into raw.orders by name select ? as order_id, 'C1' as customer_id, 'file' as _file_id", [order])
+        handed(reached, shop)
+
+
 def test_a_rebuilt_workbench_has_nothing_new(reached: Reached, shop: Shop) -> None:
     shop.put_needed()
     shop.land()

@@ -106,7 +106,8 @@ def compare(workbench: duckdb.DuckDBPyConnection, tables: list[SourceTable], bef
             if known == there:
                 same[table.full_name] = there
     landed: list[tuple[str, str]] | None = None
-    if _LANDED in same:
+    # Rows of which no file is told (other tools may write them) cannot be found again by their files.
+    if _LANDED in same and same[_LANDED].upto:
         later = f"select file_id, table_name from {_LANDED} where position > {same[_LANDED].upto} order by position"
         landed = workbench.execute(later).fetchall()
     found = {}
