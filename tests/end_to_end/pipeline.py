@@ -31,7 +31,7 @@ from winback.landing import TABLES, create_raw
 from winback.ledger import open_ledger
 from winback.programs import sync
 from winback.settings import PROJECT_ROOT, Settings
-from winback.warehouse import open_warehouse
+from winback.warehouse import in_transaction, open_warehouse
 
 _QUIET = ("--quiet", "--no-write-json", "--log-level", "none", "--log-level-file", "none", "--no-version-check", "--cache-selected-only")
 # What the marts of journeys need, what is sent from besides them, and what explains them.
@@ -186,11 +186,9 @@ class Pipeline:
                 named = [name for name, node in _nodes(self.settings).items() if _ENTRY_DAY in node.depends_on.macros]
                 nodes = run_dbt(self.settings, as_of, "run", "--select", *named)
                 self._of_weekday[fortnight] = {node.name: self._ran(node, as_of) for node in nodes}
-        with self.timed("derive"), open_warehouse(self.settings) as connection:
-            connection.execute("begin")
+        with self.timed("derive"), open_warehouse(self.settings) as connection, in_transaction(connection):
             for statement in self._statements:
                 connection.execute(self._of_weekday[fortnight].get(statement.name, statement).on(as_of))
-            connection.execute("commit")
 
     def _ran(self, node: Any, as_of: datetime) -> _Statement:
         path = Path(self.settings.dbt_environment(as_of)["DBT_TARGET_PATH"]) / "run" / "winback" / node.original_file_path

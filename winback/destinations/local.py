@@ -105,13 +105,11 @@ class LocalOutbox:
     def send(self, messages: Sequence[Message], now: datetime) -> list[Result]:
         self._faults.before(len(messages))
         emails: dict[str, bytes] = {}
-        results = []
+        refused: dict[str, Result] = {}
         # What is here already is answered as it was the first time, whatever would be said of it now.
         here = self._held(messages)
-        for message in messages:
-            if message.message_id in here:
-                results.append(Result(Outcome.ACCEPTED, provider_id=message.message_id))
-                continue
+        arriving = [message for message in messages if message.message_id not in here]
+        for message in arriving:
             refusal = self._faults.refusal()
             if refusal is None and message.channel is Channel.EMAIL:
                 try:
@@ -120,10 +118,10 @@ class LocalOutbox:
                     refusal = Result(Outcome.REJECTED, problem.reason)
             elif refusal is None and not message.to:
                 refusal = Result(Outcome.REJECTED, "no address")
-            results.append(refusal or Result(Outcome.ACCEPTED, provider_id=message.message_id))
-        taken = [message for message, result in zip(messages, results, strict=True) if result.outcome is Outcome.ACCEPTED]
-        self._write([message for message in taken if message.message_id not in here], emails, now)
-        return self._faults.after(results)
+            if refusal is not None:
+                refused[message.message_id] = refusal
+        self._write([message for message in arriving if message.message_id not in refused], emails, now)
+        return self._faults.after([refused.get(message.message_id) or _accepted(message.message_id) for message in messages])
 
     def _write(self, messages: Sequence[Message], emails: dict[str, bytes], now: datetime) -> None:
         lines: dict[str, list[str]] = {}
@@ -160,9 +158,7 @@ class LocalOutbox:
         """Accepted where the outbox holds the message, else deferred: it never arrived."""
         here = self._held(messages)
         return [
-            Result(Outcome.ACCEPTED, provider_id=message.message_id)
-            if message.message_id in here
-            else Result(Outcome.DEFERRED, "not in the outbox")
+            _accepted(message.message_id) if message.message_id in here else Result(Outcome.DEFERRED, "not in the outbox")
             for message in messages
         ]
 
@@ -219,7 +215,7 @@ class LocalAudiences:
                 return Result(Outcome.REJECTED, "the audience's name cannot be a folder")
             if not change.identifiers:
                 return Result(Outcome.REJECTED, "no identifiers")
-        return Result(Outcome.ACCEPTED, provider_id=change.change_id)
+        return _accepted(change.change_id)
 
     def check(self) -> str:
         return (
@@ -228,6 +224,10 @@ class LocalAudiences:
 
     def close(self) -> None:
         self._index.close()
+
+
+def _accepted(item_id: str) -> Result:
+    return Result(Outcome.ACCEPTED, provider_id=item_id)
 
 
 def _line(message: Message, now: datetime) -> str:
