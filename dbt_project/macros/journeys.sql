@@ -26,8 +26,17 @@
     {%- endfor -%}
 {% endmacro %}
 
-{# The gates that are asked before the named one. #}
-{% macro gates_before(gate) %}{{ return(gates()[:gates().index(gate)]) }}{% endmacro %}
+{# A gate's place in that order, from 1. #}
+{% macro gate_no(gate) %}{{ return(gates().index(gate) + 1) }}{% endmacro %}
+
+{# The place of the gate that a column names, and the name of the one whose place it holds. #}
+{% macro gate_number(name) %}
+    case {{ name }} {% for gate in gates() %}when '{{ gate }}' then {{ gate_no(gate) }} {% endfor %}end
+{%- endmacro %}
+
+{% macro gate_name(number) %}
+    case {{ number }} {% for gate in gates() %}when {{ gate_no(gate) }} then '{{ gate }}' {% endfor %}end
+{%- endmacro %}
 
 {# Calendar days from the date of one instant to the date of another. #}
 {% macro days_from(earlier, later) %}{{ days_between("cast(" ~ earlier ~ " as date)", "cast(" ~ later ~ " as date)") }}{% endmacro %}

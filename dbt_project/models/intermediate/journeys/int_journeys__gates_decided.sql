@@ -1,68 +1,80 @@
 {%- do free_memory_of_removed_rows() -%}
+-- Every place of every audience waits here until all programs are compared: numbers instead of names keep these millions of rows narrow.
 with measured as (
     select
-        program,
-        version,
+        turn,
+        group_no,
         customer_id,
         anchor_at,
         audience_reason,
         lapse_days,
-        program_group,
-        turn,
-        max_per_day,
         lifetime_value,
-        kept_out_by
+        {{ gate_number('kept_out_by') }} as gate_no
     from {{ ref('int_journeys__gates_measured') }}
 ),
 
 programs as (
     select
-        program,
         turn,
+        program,
+        version,
         max_per_day
-    from measured
-    group by program, turn, max_per_day
+    from {{ ref('stg_programs__in_force') }}
 ),
 
 -- Of the programs of a group that would take the customer today the first does.
 taking as (
     select
         customer_id,
-        program_group,
+        group_no,
         min(turn) as turn,
         min(lifetime_value) as lifetime_value
     from measured
-    where kept_out_by is null
-    group by customer_id, program_group
+    where gate_no is null
+    group by customer_id, group_no
 ),
 
 -- Only those who pass everything else are ranked.
 ranked as (
     select
         taking.customer_id,
-        taking.program_group,
+        taking.group_no,
         taking.turn,
-        programs.program,
         programs.max_per_day,
         row_number() over (partition by taking.turn order by taking.lifetime_value desc nulls last, taking.customer_id asc) as value_rank
     from taking
     inner join programs on taking.turn = programs.turn
+),
+
+decided as (
+    select
+        measured.turn,
+        measured.customer_id,
+        measured.anchor_at,
+        measured.audience_reason,
+        measured.lapse_days,
+        case when ranked.turn < measured.turn then ranked.turn end as preferred_turn,
+        case when ranked.turn = measured.turn and ranked.max_per_day is not null then cast(ranked.value_rank as bigint) end as value_rank,
+        case
+            when measured.gate_no < {{ gate_no('higher_priority_program') }} then measured.gate_no
+            when ranked.turn < measured.turn then {{ gate_no('higher_priority_program') }}
+            when measured.gate_no is not null then measured.gate_no
+            when ranked.value_rank > ranked.max_per_day then {{ gate_no('daily_cap') }}
+        end as gate_no
+    from measured
+    left join ranked on measured.customer_id = ranked.customer_id and measured.group_no = ranked.group_no
 )
 
 select
-    measured.program,
-    measured.version,
-    measured.customer_id,
-    measured.anchor_at,
-    measured.audience_reason,
-    measured.lapse_days,
-    case when ranked.turn < measured.turn then ranked.program end as preferred_program,
-    case when ranked.turn = measured.turn and ranked.max_per_day is not null then cast(ranked.value_rank as bigint) end as value_rank,
-    case
-        when measured.kept_out_by in ('{{ gates_before('higher_priority_program') | join("', '") }}') then measured.kept_out_by  -- noqa: LT05
-        when ranked.turn < measured.turn then 'higher_priority_program'
-        when measured.kept_out_by is not null then measured.kept_out_by
-        when ranked.value_rank > ranked.max_per_day then 'daily_cap'
-    end as reason
-from measured
-left join ranked on measured.customer_id = ranked.customer_id and measured.program_group = ranked.program_group
+    programs.program,
+    programs.version,
+    decided.customer_id,
+    decided.anchor_at,
+    decided.audience_reason,
+    decided.lapse_days,
+    preferred.program as preferred_program,
+    decided.value_rank,
+    {{ gate_name('decided.gate_no') }} as reason
+from decided
+inner join programs on decided.turn = programs.turn
+left join programs as preferred on decided.preferred_turn = preferred.turn

@@ -4,7 +4,6 @@ with candidates as (
     select * from {{ ref('int_journeys__candidates') }}
 ),
 
--- `turn` is a program's place among all: of two that want a customer, the one with the lower turn goes first.
 programs as (
     select
         programs.*,
@@ -12,8 +11,7 @@ programs as (
         channels.uses_sms,
         channels.uses_push,
         channels.uses_ads,
-        channels.needs_no_channel,
-        row_number() over (order by programs.priority desc, programs.program asc) as turn
+        channels.needs_no_channel
     from {{ ref('stg_programs__in_force') }} as programs
     inner join {{ ref('int_journeys__channels_used') }} as channels
         on programs.program = channels.program and programs.version = channels.version
@@ -144,7 +142,7 @@ valued as (
     select
         of_ledger.*,
         programs.version,
-        programs.program_group,
+        programs.group_no,
         programs.turn,
         programs.exclude_purchased_within_days,
         programs.exclude_engaged_within_days,

@@ -45,6 +45,8 @@ select
     versions.lapse_days_below,
     versions.program_group,
     versions.priority,
+    cast(row_number() over (order by versions.priority desc, versions.program asc) as integer) as turn,
+    cast(dense_rank() over (order by versions.program_group) as integer) as group_no,
     versions.cadence,
     versions.weekday,
     versions.exclude_purchased_within_days,
