@@ -183,8 +183,10 @@
             {%- set everybody = run_query(
                 "select count(*) from " ~ source("raw", "changed_keys") ~ " where kind = 'everybody' and position > " ~ since["position"]
             ).rows[0][0] -%}
+            {#- Of rows of which no file is told (other tools may write them) nothing says which are new: position 0. -#}
             {%- set is_whole = (
                 everybody > 0
+                or since["position"] == 0
                 or not all_are_there(relations_by_customer())
                 or as_of_now < since["as_of"]
                 or (as_of_now - since["as_of"]).days > var("kept_rows_up_to_days")

@@ -6,7 +6,7 @@ with purchases as (
 ),
 
 -- Products may write a category in any case, as the cycles may.
-products as (
+named as (
     select
         product_id,
         category,
@@ -15,41 +15,59 @@ products as (
     where category is not null
 ),
 
+-- Every line of every order is grouped: by numbers, which sort as the names do.
+products as (
+    select
+        product_id,
+        category,
+        dense_rank() over (order by category) as spelling_no,
+        dense_rank() over (order by category_key) as category_no
+    from named
+),
+
+spellings as (
+    select distinct
+        spelling_no,
+        category
+    from products
+),
+
 -- An order with several products of a category is one order of it.
 bought as (
     select
-        lines.order_id,
-        products.category_key,
-        min(products.category) as category,
-        min(purchases.customer_id) as customer_id,
-        min(purchases.ordered_at) as ordered_at
+        purchases.order_id,
+        purchases.customer_id,
+        purchases.ordered_at,
+        products.category_no,
+        min(products.spelling_no) as spelling_no
     from purchases
     inner join {{ ref('stg_shop__order_lines') }} as lines on purchases.order_id = lines.order_id
     inner join products on lines.product_id = products.product_id
-    group by lines.order_id, products.category_key
+    group by purchases.order_id, purchases.customer_id, purchases.ordered_at, products.category_no
 ),
 
 counted as (
     select
         customer_id,
-        category_key,
-        min(category) as category,
+        category_no,
+        min(spelling_no) as spelling_no,
         count(*) as order_count,
         max(ordered_at) as last_ordered_at
     from bought
-    group by customer_id, category_key
+    group by customer_id, category_no
 ),
 
 ranked as (
     select
         customer_id,
-        category,
-        row_number() over (partition by customer_id order by order_count desc, last_ordered_at desc, category_key asc) as category_rank
+        spelling_no,
+        row_number() over (partition by customer_id order by order_count desc, last_ordered_at desc, category_no asc) as category_rank
     from counted
 )
 
 select
-    customer_id,
-    category as main_category
+    ranked.customer_id,
+    spellings.category as main_category
 from ranked
-where category_rank = 1
+inner join spellings on ranked.spelling_no = spellings.spelling_no
+where ranked.category_rank = 1
