@@ -7,6 +7,16 @@ with order_days as (
     from {{ touched_rows('int_orders__order_days') }}
 ),
 
+-- A median of few numbers for each of many is found by their places: percentile_cont keeps all numbers of all customers in memory on DuckDB,
+-- and what else is under way may leave it none.
+placed as (
+    select
+        *,
+        row_number() over (partition by customer_id order by gap_days asc nulls last) as place,
+        count(gap_days) over (partition by customer_id) as gap_count
+    from order_days
+),
+
 summed as (
     select
         customer_id,
@@ -20,8 +30,10 @@ summed as (
         cast(count(gap_days) as {{ type_double() }}) as gaps,
         cast(sum(gap_days) as {{ type_double() }}) as days_of_gaps,
         cast(sum(cast(gap_days as bigint) * gap_days) as {{ type_double() }}) as squares_of_gaps,
-        percentile_cont(0.5) within group (order by gap_days) as median_purchase_interval
-    from order_days
+        -- The one in the middle, or both.
+        avg(case when place * 2 between gap_count and gap_count + 2 then cast(gap_days as {{ type_double() }}) end)
+            as median_purchase_interval
+    from placed
     group by customer_id
 )
 
