@@ -105,3 +105,30 @@ def test_a_build_that_needs_more_memory_names_the_setting(tmp_path: Path, monkey
     for told in (failure.value.description or "", str(command.value)):
         assert "WINBACK_MEMORY_LIMIT (memory_limit; found: 30MB)" in told
         assert "SET memory_limit" not in told
+
+
+@pytest.mark.slow
+def test_what_a_customer_needs_spills_where_customers_are_many(tmp_path: Path) -> None:
+    prepare_home(tmp_path / "home")
+    settings = generate(100, tmp_path / "home").model_copy(update={"memory_limit": "100MB"})
+    with open_warehouse(settings) as warehouse:
+        warehouse.execute("create schema intermediate")
+        warehouse.execute(
+            """
+            create table intermediate.int_orders__order_days as
+            with days as (
+                select 'c' || i // 10 as customer_id, date '2025-12-31' - 40 * (i % 10)::integer - (hash(i) % 40)::integer as ordered_on
+                from range(4000000) as numbers(i)
+            )
+            select customer_id, ordered_on, lag(ordered_on) over (partition by customer_id order by ordered_on) as previous_ordered_on,
+                ordered_on::timestamp as first_ordered_at, ordered_on::timestamp as last_ordered_at, 1 as order_count,
+                1::decimal(18, 4) as net_value
+            from days
+            """
+        )
+
+    run_dbt(settings, AS_OF, ["--quiet", "run", "--select", "int_customers__rhythm_measured"])
+
+    with open_warehouse(settings) as warehouse:
+        found = warehouse.execute("select count(*), min(order_day_count) from intermediate.int_customers__rhythm_measured").fetchall()
+        assert found == [(400_000, 10)]
