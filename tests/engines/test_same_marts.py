@@ -46,7 +46,10 @@ def test_postgres_derives_what_duckdb_derives(postgres_url: str, tmp_path: Path)
         for mart in ("journey_actions", "campaign_report", "order_attribution", "deliverability_daily", "ad_audience_members"):
             assert connection.table(f"marts.{mart}").fetchall(), f"{mart} is empty: the comparison would say nothing of it"
     settings = Settings(home=theirs, target="postgres", engine_url=SecretStr(postgres_url))
-    # Here after the day before, whose tables are kept; in DuckDB all at once.
+    # Here after the day before, whose tables are kept; in DuckDB all at once. They are where files have been landed.
+    with open_warehouse(settings) as workbench:
+        landed = "insert into raw.landed_files (file_id, file, table_name, position, mapping_hash) values ('1', 'a.csv', 'orders', 1, 'm')"
+        workbench.execute(landed)
     derive_with(settings, AS_OF - timedelta(days=1))
     assert not differences(warehouse, derive_with(settings, AS_OF))
     with psycopg.connect(postgres_url) as connection:
