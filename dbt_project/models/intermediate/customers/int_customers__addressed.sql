@@ -1,8 +1,7 @@
 {{ passed_on(whole='view') }}
 
 with known as (
-    select * from {{ ref('stg_shop__customers') }}
-    where {{ of_touched() }}
+    {{ touched_customers() }}
 ),
 
 rhythm as (

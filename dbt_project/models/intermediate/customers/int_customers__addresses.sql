@@ -1,12 +1,21 @@
 {{ kept_by_customer(touched='int_customers__readdressed') }}
 
-with addresses as (
-    select 'email' as channel, email as address, customer_id from {{ ref('stg_shop__customers') }} where email is not null
+with customers as (
+    {{ touched_customers(touched='int_customers__readdressed') }}
+),
+
+devices as (
+    select customer_id, push_token
+    from {{ ref('stg_shop__devices') }}
+    where customer_id is not null and {{ of_touched(touched='int_customers__readdressed') }}
+),
+
+addresses as (
+    select 'email' as channel, email as address, customer_id from customers where email is not null
     union all
-    select 'sms' as channel, phone as address, customer_id from {{ ref('stg_shop__customers') }} where phone is not null
+    select 'sms' as channel, phone as address, customer_id from customers where phone is not null
     union all
-    select 'push' as channel, push_token as address, customer_id
-    from {{ ref('stg_shop__devices') }} where push_token is not null and customer_id is not null
+    select 'push' as channel, push_token as address, customer_id from devices where push_token is not null
 )
 
 select
@@ -15,4 +24,3 @@ select
     address,
     {{ sha256_hex("address") }} as address_hash
 from addresses
-where {{ of_touched(touched='int_customers__readdressed') }}

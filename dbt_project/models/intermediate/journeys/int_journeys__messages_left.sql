@@ -39,8 +39,9 @@ numbered_caps as (
     from caps
 ),
 
+-- An instant, so that engines need not read the events before it.
 longest_window as (
-    select max(window_days) as days from caps
+    select cast({{ days_after(as_of_date(), "1 - coalesce(max(window_days), 0)") }} as timestamp) as begins_at from caps
 ),
 
 -- What left, may have left, or may leave yet; only a refusal or a skipped message is sure not to have reached anyone.
@@ -75,7 +76,7 @@ contacts as (
     where
         events.event_type = 'sent'
         and programs.program is null
-        and {{ days_between('cast(events.occurred_at as date)', as_of_date()) }} < longest_window.days
+        and events.occurred_at >= longest_window.begins_at
 ),
 
 left_of_caps as (

@@ -18,8 +18,9 @@ longest_window as (
     select {{ greatest_known(["max(attribution_hours)", var("attribution_longest_days") * 24]) }} as hours from versions
 ),
 
+-- Without any touch no order is after the first: of the orders none need be read.
 first_touch as (
-    select min(sent_at) as touched_at from messages
+    select coalesce(min(sent_at), {{ as_of() }}) as touched_at from messages
     where is_touch
 ),
 
