@@ -1,7 +1,12 @@
 {{ kept_by_customer(touched='int_customers__readdressed') }}
 
-with customers as (
+with known as (
     {{ touched_customers(touched='int_customers__readdressed') }}
+),
+
+-- Read twice below: an engine that computes it once keeps no more than it needs.
+customers as (
+    select customer_id, email, phone from known
 ),
 
 devices as (
