@@ -2,6 +2,8 @@
     and filters what it reads by `where {{ of_touched() }}`, or reads `touched_rows(...)` in place of `ref` of another such model.
 
     - `{{ kept_by_customer() }}`: a table of everybody, in which a build replaces the rows of those customers. For what others read whole.
+    - `{{ kept_by_event() }}`: a few of the rows of a raw table of events, in which a build replaces those that new files brought. It filters by
+      `where {{ of_new_files() }}`, and reads nothing but that raw table: not even as_of, which decides when somebody reads.
     - `{{ passed_on() }}`: a table of those customers alone, made anew by each build. For what only other models derived by customer read.
 
     What kept tables hold is always what a build of everything would give. The table `derived_through` says what they were derived from; where that
@@ -16,6 +18,11 @@
     {#- While dbt parses, so that it knows of the dependency: the materialization names them. -#}
     {%- if not execute %}{% do ref(touched) %}{% endif -%}
     {{- config(materialized="table" if target.type == "spark" else "kept", touched=touched) -}}
+{% endmacro %}
+
+{% macro kept_by_event(events) %}
+    {%- if not execute %}{% do source("raw", "landed_files") %}{% endif -%}
+    {{- config(materialized="table" if target.type == "spark" else "kept", events=events) -}}
 {% endmacro %}
 
 {% materialization kept, default %}
@@ -36,7 +43,7 @@
     {% call statement("main") -%}
         drop table if exists {{ alone_relation }};
         {{ get_create_table_as_sql(False, alone_relation, sql) }};
-        delete from {{ target_relation }} where {{ of_touched(touched=config.get("touched")) }};
+        delete from {{ target_relation }} where {{ of_new_events(config.get("events")) if config.get("events") else of_touched(touched=config.get("touched")) }};
         insert into {{ target_relation }} select * from {{ alone_relation }};
     {%- endcall %}
     {% do gather_statistics(alone_relation) %}
@@ -100,6 +107,23 @@
     {%- else -%}
         true
     {%- endif -%}
+{%- endmacro %}
+
+{#- True for the rows of a raw table that files brought which were landed since the last build; of all in a whole build. -#}
+{% macro of_new_files(table) %}
+    {%- if is_of_touched() -%}
+        _file_id in (
+            select file_id from {{ source("raw", "landed_files") }}
+            where table_name = '{{ table }}' and position > {{ derived_since().position }}
+        )
+    {%- else -%}
+        true
+    {%- endif -%}
+{%- endmacro %}
+
+{#- True for events of which such a row tells: it may say something else of an event than the row that it replaced, so that none is left here. -#}
+{% macro of_new_events(table) %}
+    event_id in (select event_id from {{ source("raw", table) }} where {{ of_new_files(table) }})
 {%- endmacro %}
 
 {#- In place of `ref` of a model derived by int_customers__touched: its rows of the customers that this build derives. -#}

@@ -116,7 +116,11 @@ class ChangingShop:
         lines = [{"order_id": order, "line_no": line, "product_id": f"p{chance.randrange(9)}"} for order in lined for line in (1, 2)]
         self.put(now, "order_lines", lines)
         new_events = [self.message_event(now, days) for _ in range(events)]
-        again = [event | {"event_type": "opened"} for event in chance.sample(self.events, min(2, len(self.events)))]
+        # Corrected ones are often another's, too: of a customer who was not known, or of an address alone.
+        again = [
+            event | {"event_type": "opened"} | {name: whose[name] for name in ("customer_id", "address", "channel")}
+            for event, whose in zip(*(chance.sample(self.events, min(2, len(self.events))) for _ in range(2)), strict=True)
+        ]
         self.events += new_events
         self.put(now, "message_events", new_events + again)
         activity = [

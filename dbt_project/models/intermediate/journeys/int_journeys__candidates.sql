@@ -20,8 +20,8 @@ members as (
     from programs
     inner join {{ ref('int_audiences__members') }} as members on programs.audience = members.audience
     where
-        (programs.at_least is null or members.lapse_days >= programs.at_least)
-        and (programs.below is null or members.lapse_days < programs.below)
+        coalesce(members.lapse_days >= programs.at_least, programs.at_least is null)
+        and coalesce(members.lapse_days < programs.below, programs.below is null)
 ),
 
 -- Those who completed a program that names another to take over, and have not come back since. They stand before the gates of the next
@@ -85,5 +85,8 @@ select
     members.audience_reason,
     members.lapse_days
 from members
-left join handed_over on members.program = handed_over.program and members.customer_id = handed_over.customer_id
-where handed_over.customer_id is null
+where
+    not exists (
+        select 1 from handed_over
+        where members.program = handed_over.program and members.customer_id = handed_over.customer_id
+    )

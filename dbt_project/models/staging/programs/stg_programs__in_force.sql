@@ -1,3 +1,7 @@
+{#- A table, small as it is: every audience and a dozen other models read it, and what an engine knows of it, such as that there are eight programs,
+    decides how it plans the joins of millions of rows. -#}
+{{ config(materialized='table') }}
+
 with versions as (
     select
         *,
