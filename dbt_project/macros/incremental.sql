@@ -21,7 +21,7 @@
 {% endmacro %}
 
 {% macro kept_by_event(events) %}
-    {%- if not execute %}{% do source("raw", "landed_files") %}{% endif -%}
+    {%- if not execute %}{% do source("raw", "changed_keys") %}{% endif -%}
     {{- config(materialized="table" if target.type == "spark" else "kept", events=events) -}}
 {% endmacro %}
 
@@ -113,7 +113,7 @@
 {% macro of_new_files(table) %}
     {%- if is_of_touched() -%}
         _file_id in (
-            select file_id from {{ source("raw", "landed_files") }}
+            select _file_id from {{ source("raw", "changed_keys") }}
             where table_name = '{{ table }}' and position > {{ derived_since().position }}
         )
     {%- else -%}

@@ -5,11 +5,13 @@ import email.policy
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -51,6 +53,17 @@ def files(folder: Path) -> list[str]:
 
 def change(number: int, *, operation: AudienceOperation = AudienceOperation.ADD) -> AudienceChange:
     return AudienceChange(f"change{number}", "lapsing", f"c{number}", operation, (("EMAIL", f"hash{number}"), ("PHONE", f"tel{number}")))
+
+
+def test_many_open_a_new_outbox_at_once(tmp_path: Path) -> None:
+    def open_together(folder: Path) -> None:
+        together.wait()
+        outbox(folder).close()
+
+    together = Barrier(6)
+    with ThreadPoolExecutor(together.parties) as pool:
+        for number in range(30):
+            list(pool.map(open_together, [tmp_path / str(number)] * together.parties))
 
 
 def test_an_email_opens_in_a_mail_client(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from winback.destinations.faults import Faults
 from winback.destinations.identifiers import IDENTIFIERS
 from winback.destinations.mime import build_mime
 from winback.errors import RejectItem
+from winback.write_ahead import use_write_ahead_log
 
 CAPABILITIES = Capabilities(channels=frozenset(Channel), batch_size=500, idempotent=True, can_ask=True)
 
@@ -42,7 +43,7 @@ class _Index:
         self._folder = folder
         self._lock = threading.Lock()
         self._database = sqlite3.connect(folder / "index.db", timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        self._database.execute("pragma journal_mode = wal")
+        use_write_ahead_log(self._database, folder / "index.db")
         # Files are not flushed to disk either: the outbox survives a killed process, not a power cut. The ledger does.
         self._database.execute("pragma synchronous = off")
         self._database.execute("create table if not exists taken (name text primary key, file text not null) without rowid")

@@ -22,6 +22,7 @@ from sqlalchemy.types import Date, DateTime, Integer
 from winback.errors import BadConfig, Busy
 from winback.ledger import audit, presence, tables, warehouse_copy
 from winback.settings import Settings
+from winback.write_ahead import use_write_ahead_log
 
 BUSY_SECONDS = 30
 _CHUNK = 5_000
@@ -297,14 +298,15 @@ def _sqlite_engine(url: URL) -> Engine:
             f"WINBACK_LEDGER_URL names the relative path {url.database}, which is another file in every folder. "
             f"Give the absolute path, with four slashes, as in {_SQLITE_EXAMPLE}."
         )
-    Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    database = Path(url.database)
+    database.parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS})
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:
         # Transactions are begun below, explicitly: the driver's own rules would begin a read that later turns into a write.
         connection.isolation_level = None
-        connection.execute("pragma journal_mode = wal")
+        use_write_ahead_log(connection, database)
         # A claim must be on disk before its message leaves: NORMAL survives a killed process but may lose commits in a power cut.
         # fullfsync makes macOS flush the drive's cache too; elsewhere it does nothing.
         connection.execute("pragma synchronous = full")
