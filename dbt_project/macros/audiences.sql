@@ -8,3 +8,9 @@
     from {{ ref("stg_programs__in_force") }}
     where audience = '{{ audience }}' and status <> 'retired'
 {%- endmacro %}
+
+{# Whether a lapse lies in that range, joined as `asked_for`. Bare comparisons with a table of one row would let DuckDB expect hundreds of times fewer
+   members than there are, and join them from the wrong side; of a `coalesce` it expects all. #}
+{% macro is_asked_for(lapse_days) -%}
+    coalesce({{ lapse_days }} >= asked_for.at_least_days and {{ lapse_days }} < asked_for.below_days, false)
+{%- endmacro %}

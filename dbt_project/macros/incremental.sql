@@ -2,8 +2,8 @@
     and filters what it reads by `where {{ of_touched() }}`, or reads `touched_rows(...)` in place of `ref` of another such model.
 
     - `{{ kept_by_customer() }}`: a table of everybody, in which a build replaces the rows of those customers. For what others read whole.
-    - `{{ kept_by_event() }}`: a few of the rows of a raw table of events, in which a build replaces those that new files brought. It filters by
-      `where {{ of_new_files() }}`, and reads nothing but that raw table: not even as_of, which decides when somebody reads.
+    - `{{ kept_by_event(table) }}`: a few of the rows of a raw table of events, in which a build replaces those that new files brought. It filters by
+      `where {{ of_new_files(table) }}`, and reads nothing but that raw table: not even as_of, which decides when somebody reads.
     - `{{ passed_on() }}`: a table of those customers alone, made anew by each build. For what only other models derived by customer read.
 
     What kept tables hold is always what a build of everything would give. The table `derived_through` says what they were derived from; where that

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
 from pathlib import Path
 
@@ -31,6 +32,17 @@ def test_rows_are_recorded_once_and_keep_their_first_content(ledger: Ledger) -> 
     assert [(row["item_id"], row["worker"]) for row in rows] == [("a", "w"), ("b", "w"), ("c", "w")]
     assert rows[0]["lease_until"] == NOW
     assert rows[0]["seq"] < rows[1]["seq"] < rows[2]["seq"]
+
+
+def test_many_open_a_new_ledger_at_once(tmp_path: Path) -> None:
+    def open_together(folder: Path) -> None:
+        together.wait()
+        open_ledger_at(f"sqlite:///{folder}/ledger.db").close()
+
+    together = threading.Barrier(6)
+    with ThreadPoolExecutor(together.parties) as pool:
+        for number in range(30):
+            list(pool.map(open_together, [tmp_path / str(number)] * together.parties))
 
 
 def test_who_hands_out_codes_holds_up_nobody_who_records_events(ledger: Ledger) -> None:

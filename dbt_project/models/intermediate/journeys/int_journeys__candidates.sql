@@ -10,6 +10,7 @@ with programs as (
     where is_live
 ),
 
+-- Said so that engines expect as many as there are, here and where those who are handed over are left out: macro is_asked_for tells why.
 members as (
     select
         programs.program,

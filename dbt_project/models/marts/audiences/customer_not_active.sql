@@ -19,4 +19,4 @@ select
     customers.lapse_days
 from customers
 cross join asked_for
-where coalesce(customers.lapse_days >= asked_for.at_least_days and customers.lapse_days < asked_for.below_days, false)
+where {{ is_asked_for('customers.lapse_days') }}
