@@ -29,6 +29,9 @@
 {# A gate's place in that order, from 1. #}
 {% macro gate_no(gate) %}{{ return(gates().index(gate) + 1) }}{% endmacro %}
 
+{# The place of those whom no gate keeps out, after all of them. #}
+{% macro admitted_no() %}{{ return(gates() | length + 1) }}{% endmacro %}
+
 {# The place of the gate that a column names, and the name of the one whose place it holds. #}
 {% macro gate_number(name) %}
     case {{ name }} {% for gate in gates() %}when '{{ gate }}' then {{ gate_no(gate) }} {% endfor %}end

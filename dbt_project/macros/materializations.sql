@@ -10,7 +10,7 @@
     {% endif %}
     {% call statement("main") -%}
         {% if existing is not none %}drop {{ existing.type }} if exists {{ existing }};{% endif %}
-        {% if type == "view" %}{{ get_create_view_as_sql(target_relation, sql) }}{% else %}{{ create_table_as(False, target_relation, sql) }}{% endif %}
+        {% if type == "view" %}{{ get_create_view_as_sql(target_relation, sql) }}{% else %}{{ create_filled(target_relation, sql) }}{% endif %}
     {%- endcall %}
     {{ run_hooks(post_hooks, inside_transaction=True) }}
     {% if config.persist_relation_docs() or config.persist_column_docs() %}
@@ -19,6 +19,22 @@
     {{ adapter.commit() }}
     {{ run_hooks(post_hooks, inside_transaction=False) }}
     {{ return({"relations": [target_relation]}) }}
+{% endmacro %}
+
+{# A table with its rows. DuckDB stores the columns that a model names in `uncompressed` as they are: to look for what millions of ids have in
+   common takes it longer than most of what the model does with them, and a table that is made anew every day is not worth it. #}
+{% macro create_filled(relation, sql) %}
+    {%- set uncompressed = config.get("uncompressed", []) -%}
+    {%- if uncompressed -%}
+        create table {{ relation }} (
+            {%- for column in run_query("describe " ~ sql).rows %}
+            "{{ column[0] }}" {{ column[1] }}{{ " using compression uncompressed" if column[0] in uncompressed }}{{ "" if loop.last else "," }}
+            {%- endfor %}
+        );
+        insert into {{ relation }} {{ sql }}
+    {%- else -%}
+        {{ create_table_as(False, relation, sql) }}
+    {%- endif -%}
 {% endmacro %}
 
 {% materialization table, adapter="duckdb", supported_languages=["sql"] %}

@@ -1,4 +1,4 @@
-{%- set dealt_by = ["'" ~ var('holdout_salt') ~ "'", 'gates.program', 'gates.customer_id'] -%}
+{%- set dealt_by = ["'" ~ var('holdout_salt') ~ "'", 'programs.program', 'gates.customer_id'] -%}
 
 -- The arm of a customer in a program is for good: it stays what it was at the first entry, even if the share left alone has changed since.
 with first_entries as (
@@ -11,9 +11,9 @@ with first_entries as (
 )
 
 select
-    gates.program,
+    programs.program,
     gates.customer_id,
-    {{ derived_id(['gates.program', 'gates.customer_id', timestamp_text('gates.anchor_at')]) }} as enrolment_id,
+    {{ derived_id(['programs.program', 'gates.customer_id', timestamp_text('gates.anchor_at')]) }} as enrolment_id,
     coalesce(
         first_entries.arm,
         case
@@ -22,10 +22,10 @@ select
         end
     ) as arm
 from {{ ref('int_journeys__gates_decided') }} as gates
-inner join {{ ref('stg_programs__in_force') }} as programs on gates.program = programs.program
+inner join {{ ref('stg_programs__in_force') }} as programs on gates.turn = programs.turn
 left join first_entries
     on
-        gates.program = first_entries.program
+        programs.program = first_entries.program
         and gates.customer_id = first_entries.customer_id
         and first_entries.position = 1
-where gates.reason is null
+where gates.gate_no is null

@@ -1,5 +1,7 @@
+{{ config(uncompressed=['customer_id']) }}
 {%- do free_memory_of_removed_rows() -%}
--- Every place of every audience waits here until all programs are compared: numbers instead of names keep these millions of rows narrow.
+-- Every place of every audience waits here until all programs are compared, and is stored every day: numbers instead of names keep these millions of
+-- rows narrow. Who reads them by name joins stg_programs__in_force.
 with measured as (
     select
         turn,
@@ -16,8 +18,6 @@ with measured as (
 programs as (
     select
         turn,
-        program,
-        version,
         max_per_day
     from {{ ref('stg_programs__in_force') }}
 ),
@@ -65,37 +65,21 @@ ranked as (
         coalesce(placed.value_rank, valued.value_rank) as value_rank
     from valued
     left join placed on valued.customer_id = placed.customer_id and valued.turn = placed.turn
-),
-
-decided as (
-    select
-        measured.turn,
-        measured.customer_id,
-        measured.anchor_at,
-        measured.audience_reason,
-        measured.lapse_days,
-        case when ranked.turn < measured.turn then ranked.turn end as preferred_turn,
-        case when ranked.turn = measured.turn and ranked.max_per_day is not null then cast(ranked.value_rank as bigint) end as value_rank,
-        case
-            when measured.gate_no < {{ gate_no('higher_priority_program') }} then measured.gate_no
-            when ranked.turn < measured.turn then {{ gate_no('higher_priority_program') }}
-            when measured.gate_no is not null then measured.gate_no
-            when ranked.value_rank > ranked.max_per_day then {{ gate_no('daily_cap') }}
-        end as gate_no
-    from measured
-    left join ranked on measured.customer_id = ranked.customer_id and measured.group_no = ranked.group_no
 )
 
 select
-    programs.program,
-    programs.version,
-    decided.customer_id,
-    decided.anchor_at,
-    decided.audience_reason,
-    decided.lapse_days,
-    preferred.program as preferred_program,
-    decided.value_rank,
-    {{ gate_name('decided.gate_no') }} as reason
-from decided
-inner join programs on decided.turn = programs.turn
-left join programs as preferred on decided.preferred_turn = preferred.turn
+    measured.turn,
+    measured.customer_id,
+    measured.anchor_at,
+    measured.audience_reason,
+    measured.lapse_days,
+    case when ranked.turn < measured.turn then ranked.turn end as preferred_turn,
+    case when ranked.turn = measured.turn and ranked.max_per_day is not null then cast(ranked.value_rank as bigint) end as value_rank,
+    case
+        when measured.gate_no < {{ gate_no('higher_priority_program') }} then measured.gate_no
+        when ranked.turn < measured.turn then {{ gate_no('higher_priority_program') }}
+        when measured.gate_no is not null then measured.gate_no
+        when ranked.value_rank > ranked.max_per_day then {{ gate_no('daily_cap') }}
+    end as gate_no
+from measured
+left join ranked on measured.customer_id = ranked.customer_id and measured.group_no = ranked.group_no

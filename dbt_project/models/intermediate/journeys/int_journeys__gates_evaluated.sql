@@ -29,8 +29,8 @@ select
     measured.max_entries,
     measured.entries,
     measured.max_entries_allowed,
-    decided.preferred_program is not null as higher_priority_program,
-    decided.preferred_program,
+    decided.preferred_turn is not null as higher_priority_program,
+    preferred.program as preferred_program,
     measured.unreachable,
     measured.reached_by_email,
     measured.reached_by_sms,
@@ -43,7 +43,8 @@ select
     decided.value_rank,
     measured.max_per_day,
     measured.lifetime_value,
-    decided.reason
+    {{ gate_name('decided.gate_no') }} as reason
 from {{ ref('int_journeys__gates_decided') }} as decided
 inner join {{ ref('int_journeys__gates_measured') }} as measured
-    on decided.program = measured.program and decided.customer_id = measured.customer_id
+    on decided.turn = measured.turn and decided.customer_id = measured.customer_id
+left join {{ ref('stg_programs__in_force') }} as preferred on decided.preferred_turn = preferred.turn

@@ -17,10 +17,10 @@ changes as (
     select date_day, brand, to_tier as tier, customers as arrived, 0 as left_it
     from moves
     union all
-    select ended_on as date_day, {{ or_none('brand') }} as brand, tier, 0 as arrived, count(*) as left_it
-    from {{ ref('int_customers__tier_stays') }}
-    where ended_on > {{ first_date }} and ended_on <= {{ as_of_date() }}
-    group by ended_on, {{ or_none('brand') }}, tier
+    -- Who leaves a tier arrives in another on that date.
+    select date_day, brand, from_tier as tier, 0 as arrived, customers as left_it
+    from moves
+    where from_tier <> '(new)'
     union all
     -- Who was there when the first date opened.
     select {{ first_date }} as date_day, {{ or_none('brand') }} as brand, tier, count(*) as arrived, 0 as left_it

@@ -1,7 +1,8 @@
 with programs as (
     select
         program,
-        version
+        version,
+        turn
     from {{ ref('stg_programs__in_force') }}
     where is_live
 ),
@@ -12,11 +13,11 @@ reasons as (
 
 counted as (
     select
-        program,
-        coalesce(reason, 'admitted') as reason,
+        turn,
+        coalesce(gate_no, {{ admitted_no() }}) as position,
         count(*) as customers
-    from {{ ref('journey_admissions') }}
-    group by program, coalesce(reason, 'admitted')
+    from {{ ref('int_journeys__gates_decided') }}
+    group by turn, coalesce(gate_no, {{ admitted_no() }})
 )
 
 select
@@ -28,4 +29,4 @@ select
     cast(coalesce(counted.customers, 0) as bigint) as customers
 from programs
 cross join reasons
-left join counted on programs.program = counted.program and reasons.reason = counted.reason
+left join counted on programs.turn = counted.turn and reasons.position = counted.position
