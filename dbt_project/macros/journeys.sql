@@ -32,9 +32,9 @@
 {# The place of those whom no gate keeps out, after all of them. #}
 {% macro admitted_no() %}{{ return(gates() | length + 1) }}{% endmacro %}
 
-{# The place of the gate that a column names, and the name of the one whose place it holds. #}
+{# The place of the gate that a column names, and the name of the one whose place it holds. Where none is named nothing is compared. #}
 {% macro gate_number(name) %}
-    case {{ name }} {% for gate in gates() %}when '{{ gate }}' then {{ gate_no(gate) }} {% endfor %}end
+    case when {{ name }} is not null then case {{ name }} {% for gate in gates() %}when '{{ gate }}' then {{ gate_no(gate) }} {% endfor %}end end
 {%- endmacro %}
 
 {% macro gate_name(number) %}

@@ -33,10 +33,10 @@ sharing as (
         {{ address }}s.active_to
     from {{ address }}s
     inner join shared_{{ address }}s on {{ address }}s.address = shared_{{ address }}s.address
-    {{- "" if loop.last else "
+    {%- if not loop.last %}
 
     union all
-" }}
+    {% endif %}
     {%- endfor %}
 ),
 
