@@ -1,9 +1,13 @@
-{#- The mailbox says more about who is one person than a phone that a household may share. -#}
-{%- set addresses = [("email", "email_unreachable_reason"), ("phone", "sms_unreachable_reason")] -%}
+{#- The mailbox says more about who is one person than a phone that a household may share. "none" or "n/a", which many have, makes nobody the
+    same person. -#}
+{%- set addresses = [
+    ("email", "(email_unreachable_reason is null or email_unreachable_reason <> 'invalid_address')"),
+    ("phone", "(sms_unreachable_reason is null or sms_unreachable_reason <> 'invalid_address')"),
+] -%}
 
--- Everybody is read once for each kind of address, and nobody copied: few share one.
+-- Everybody is read twice for each kind of address, and nobody copied: few share one.
 with
-{%- for address, unreachable_reason in addresses %}
+{%- for address, is_address in addresses %}
 {{ address }}s as (
     select
         {{ address }} as address,
@@ -11,14 +15,13 @@ with
         created_at,
         active_to
     from {{ ref('int_customers__profiled') }}
-    -- "none" or "n/a", which many have, makes nobody the same person.
-    where {{ address }} is not null and ({{ unreachable_reason }} is null or {{ unreachable_reason }} <> 'invalid_address')
+    where {{ address }} is not null and {{ is_address }}
 ),
 
 shared_{{ address }}s as (
     select {{ address }} as address
     from {{ ref('int_customers__profiled') }}
-    where {{ address }} is not null and ({{ unreachable_reason }} is null or {{ unreachable_reason }} <> 'invalid_address')
+    where {{ address }} is not null and {{ is_address }}
     group by {{ address }}
     having count(*) > 1
 ),
