@@ -14,6 +14,9 @@
     ]) }}
 {% endmacro %}
 
+{# What becomes of a candidate, in that order: kept out by a gate, or admitted. #}
+{% macro reasons() %}{{ return(gates() + ["admitted"]) }}{% endmacro %}
+
 {# Over the gates' columns: the name of the first that is true, else null. #}
 {% macro first_failing_gate(left_out=[]) %}
     case {% for gate in gates() if gate not in left_out %}when {{ gate }} then '{{ gate }}' {% endfor %}end
@@ -21,20 +24,17 @@
 
 {# A select of `position` and `reason`: the gates in order, and admitted at the end. #}
 {% macro reasons_in_order() %}
-    {%- for reason in gates() + ["admitted"] -%}
+    {%- for reason in reasons() -%}
         select {{ loop.index }} as position, '{{ reason }}' as reason{{ "" if loop.last else " union all " }}
     {%- endfor -%}
 {% endmacro %}
 
-{# A gate's place in that order, from 1. #}
-{% macro gate_no(gate) %}{{ return(gates().index(gate) + 1) }}{% endmacro %}
+{# A gate's place in that order, from 1; that of `admitted` is the last. #}
+{% macro gate_no(gate) %}{{ return(reasons().index(gate) + 1) }}{% endmacro %}
 
-{# The place of those whom no gate keeps out, after all of them. #}
-{% macro admitted_no() %}{{ return(gates() | length + 1) }}{% endmacro %}
-
-{# The place of the gate that a column names, and the name of the one whose place it holds. Where none is named nothing is compared. #}
+{# The place of the gate that a column names, and the name of the one whose place it holds. #}
 {% macro gate_number(name) %}
-    case when {{ name }} is not null then case {{ name }} {% for gate in gates() %}when '{{ gate }}' then {{ gate_no(gate) }} {% endfor %}end end
+    case {{ name }} {% for gate in gates() %}when '{{ gate }}' then {{ gate_no(gate) }} {% endfor %}end
 {%- endmacro %}
 
 {% macro gate_name(number) %}

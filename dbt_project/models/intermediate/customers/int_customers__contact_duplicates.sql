@@ -1,46 +1,37 @@
-{#- The mailbox says more about who is one person than a phone that a household may share. "none" or "n/a", which many have, makes nobody the
-    same person. -#}
-{%- set addresses = [
-    ("email", "(email_unreachable_reason is null or email_unreachable_reason <> 'invalid_address')"),
-    ("phone", "(sms_unreachable_reason is null or sms_unreachable_reason <> 'invalid_address')"),
-] -%}
-
--- Everybody is read twice for each kind of address, and nobody copied: few share one.
-with
-{%- for address, is_address in addresses %}
-{{ address }}s as (
+with contacts as (
     select
-        {{ address }} as address,
         customer_id,
+        -- "none" or "n/a", which many have, makes nobody the same person.
+        case when email_unreachable_reason = 'invalid_address' then null else email end as email,
+        case when sms_unreachable_reason = 'invalid_address' then null else phone end as phone,
         created_at,
         active_to
     from {{ ref('int_customers__profiled') }}
-    where {{ address }} is not null and {{ is_address }}
 ),
 
-shared_{{ address }}s as (
-    select {{ address }} as address
-    from {{ ref('int_customers__profiled') }}
-    where {{ address }} is not null and {{ is_address }}
-    group by {{ address }}
+addresses as (
+    select 1 as address_kind, email as address, customer_id, created_at, active_to from contacts where email is not null
+    union all
+    select 2 as address_kind, phone as address, customer_id, created_at, active_to from contacts where phone is not null
+),
+
+shared_addresses as (
+    select address_kind, address
+    from addresses
+    group by address_kind, address
     having count(*) > 1
 ),
-{% endfor %}
-sharing as (
-    {%- for address, _ in addresses %}
-    select
-        {{ loop.index }} as address_kind,
-        {{ address }}s.address,
-        {{ address }}s.customer_id,
-        {{ address }}s.created_at,
-        {{ address }}s.active_to
-    from {{ address }}s
-    inner join shared_{{ address }}s on {{ address }}s.address = shared_{{ address }}s.address
-    {%- if not loop.last %}
 
-    union all
-    {% endif %}
-    {%- endfor %}
+sharing as (
+    select
+        addresses.address_kind,
+        addresses.address,
+        addresses.customer_id,
+        addresses.created_at,
+        addresses.active_to
+    from addresses
+    inner join shared_addresses
+        on addresses.address_kind = shared_addresses.address_kind and addresses.address = shared_addresses.address
 ),
 
 compared as (
@@ -59,6 +50,7 @@ duplicates as (
     select
         customer_id,
         freshest_customer_id,
+        -- The mailbox says more about who is one person than a phone that a household may share.
         row_number() over (partition by customer_id order by address_kind) as kind_rank
     from compared
     where customer_id <> freshest_customer_id

@@ -14,10 +14,10 @@ reasons as (
 counted as (
     select
         turn,
-        coalesce(gate_no, {{ admitted_no() }}) as position,
+        coalesce(gate_no, {{ gate_no('admitted') }}) as position,
         count(*) as customers
     from {{ ref('int_journeys__gates_decided') }}
-    group by turn, coalesce(gate_no, {{ admitted_no() }})
+    group by turn, coalesce(gate_no, {{ gate_no('admitted') }})
 )
 
 select
